@@ -1,0 +1,363 @@
+//! Tokens and keys in, a [`Caller`] out. Nothing here knows of HTTP, so the same rules hold wherever a token comes from.
+//!
+//! A credential is either a JWT, which names a user, or an API key (`cmp_…`), which names a program and holds no
+//! stream. Each verification key has one issuer and one algorithm, fixed here and never taken from the token's header
+//! (RFC 8725, sections 3.1 and 3.8); today there is one, the hub's own secret with HS256. What goes wrong is told in
+//! words that are safe to show: no message and no log line ever holds a token.
+
+mod keys;
+mod scope;
+mod secret;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use serde::Deserialize;
+use serde_json::{Number, Value};
+
+pub use self::keys::{KEY_PREFIX, KeyRing, StoredKey, new_key};
+pub use self::scope::{Scope, Scopes, UnknownScope};
+pub use self::secret::{Secret, SecretError};
+use crate::audience::identifier;
+use crate::clock::Timestamp;
+use crate::config;
+
+/// The issuer of the hub's own tokens, and the one that is meant when a token names none.
+pub const OWN_ISSUER: &str = "campanile";
+
+/// How many of a token's usable roles count; the rest is left out, and logged.
+pub const MAX_TOKEN_ROLES: usize = 32;
+
+/// The longest credential that is looked at, in bytes.
+pub const MAX_TOKEN_BYTES: usize = 16 * 1024;
+
+/// A user as a token describes them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    /// The token's `sub`, as [`identifier`] normalises it.
+    pub id: Arc<str>,
+    /// Their roles, normalised, each once, in the token's order; at most [`MAX_TOKEN_ROLES`].
+    pub roles: Arc<[Arc<str>]>,
+    /// The token's `exp`: their streams end then.
+    pub expires_at: Timestamp,
+}
+
+/// Whoever calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Caller {
+    /// Somebody with a token.
+    User {
+        /// Who.
+        user: User,
+        /// From the token's `scope`, and from the roles that the configuration gives scopes.
+        scopes: Scopes,
+        /// See [`Caller::publisher`].
+        publisher: Arc<str>,
+    },
+    /// A program with an API key.
+    Key {
+        /// The key's name.
+        name: Arc<str>,
+        /// What the key was made for.
+        scopes: Scopes,
+    },
+}
+
+impl Caller {
+    /// What they may do beyond reading what is theirs.
+    pub fn scopes(&self) -> Scopes {
+        match self {
+            Self::User { scopes, .. } | Self::Key { scopes, .. } => *scopes,
+        }
+    }
+
+    /// The user; none for an API key, which holds no stream and no inbox.
+    pub fn user(&self) -> Option<&User> {
+        match self {
+            Self::User { user, .. } => Some(user),
+            Self::Key { .. } => None,
+        }
+    }
+
+    /// Under which name they publish: `key:<name>`, or `user:<issuer>/<sub>`. It stays the same when a token is
+    /// renewed or a signing key is changed, for idempotency is scoped to it.
+    pub fn publisher(&self) -> Arc<str> {
+        match self {
+            Self::User { publisher, .. } => Arc::clone(publisher),
+            Self::Key { name, .. } => format!("key:{name}").into(),
+        }
+    }
+}
+
+/// Why a credential is not accepted. The messages are for whoever presented it and hold nothing of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum AuthError {
+    /// There is none.
+    #[error("credentials are required: a bearer token or an API key")]
+    Missing,
+    /// It is neither a JWT nor an API key.
+    #[error("the credential is neither a JSON Web Token nor an API key of this hub")]
+    Malformed,
+    /// Its header asks for an algorithm, or an extension, that its key is not for.
+    #[error("the token is not signed in a way that this hub accepts")]
+    Algorithm,
+    /// Somebody else signed it, or it was changed.
+    #[error("the token's signature does not match")]
+    BadSignature,
+    /// A claim is missing or cannot be used.
+    #[error("the token's `{0}` is missing or cannot be used")]
+    Claim(&'static str),
+    /// It is over.
+    #[error("the token has expired")]
+    Expired,
+    /// Its `nbf` lies ahead.
+    #[error("the token is not valid yet")]
+    NotYetValid,
+    /// It names an issuer that this key does not sign for.
+    #[error("the token's issuer is not one that this hub knows")]
+    Issuer,
+    /// It is meant for somebody else.
+    #[error("the token is not meant for this hub: its audience is another")]
+    Audience,
+    /// No such API key.
+    #[error("the API key is not known to this hub")]
+    UnknownKey,
+    /// The API key was taken back.
+    #[error("the API key has been revoked")]
+    Revoked,
+}
+
+/// What [`Authenticator::mint`] writes into a token.
+#[derive(Debug, Clone)]
+pub struct Mint {
+    /// `sub`.
+    pub user: String,
+    /// `roles`.
+    pub roles: Vec<String>,
+    /// `scope`.
+    pub scopes: Scopes,
+    /// From now to `exp`, rounded up to whole seconds.
+    pub ttl: Duration,
+}
+
+/// Checks credentials, and mints the hub's own tokens.
+pub struct Authenticator {
+    own: VerificationKey,
+    signing: EncodingKey,
+    keys: KeyRing,
+    leeway: Duration,
+    audience: Option<String>,
+    role_scopes: BTreeMap<Arc<str>, Scopes>,
+}
+
+/// A key, with the one issuer it speaks for and the one algorithm it is for.
+struct VerificationKey {
+    issuer: &'static str,
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl Authenticator {
+    /// With this secret, these rules and no API keys yet: see [`Authenticator::keys`].
+    pub fn new(secret: Secret, config: &config::Auth) -> Self {
+        let mut validation = Validation::new(Algorithm::HS256);
+        // Times are compared here, with the caller's clock; the library would read the machine's.
+        validation.validate_exp = false;
+        validation.required_spec_claims.clear();
+        if let Some(audience) = &config.audience {
+            validation.set_audience(&[audience]);
+            validation.set_required_spec_claims(&["aud"]);
+        }
+        let role_scopes = config.role_scopes.iter().filter_map(|(role, scopes)| {
+            Some((identifier(role).ok()?, scopes.iter().copied().collect()))
+        });
+        Self {
+            own: VerificationKey {
+                issuer: OWN_ISSUER,
+                key: DecodingKey::from_secret(secret.bytes()),
+                validation,
+            },
+            signing: EncodingKey::from_secret(secret.bytes()),
+            keys: KeyRing::default(),
+            leeway: config.leeway,
+            audience: config.audience.clone(),
+            role_scopes: role_scopes.collect(),
+        }
+    }
+
+    /// The API keys.
+    pub fn keys(&self) -> &KeyRing {
+        &self.keys
+    }
+
+    /// Whose credential this is: an API key if it begins with [`KEY_PREFIX`], else a JWT.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub fn token(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        if token.is_empty() {
+            return Err(AuthError::Missing);
+        }
+        if token.len() > MAX_TOKEN_BYTES {
+            return Err(AuthError::Malformed);
+        }
+        if token.starts_with(KEY_PREFIX) {
+            self.keys.caller(token)
+        } else {
+            self.jwt(token, now)
+        }
+    }
+
+    fn jwt(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        let claims = self.own.claims(token)?;
+        let expires_at = claims
+            .exp
+            .as_ref()
+            .and_then(moment)
+            .ok_or(AuthError::Claim("exp"))?;
+        if now >= expires_at.saturating_add(self.leeway) {
+            return Err(AuthError::Expired);
+        }
+        if let Some(not_before) = &claims.nbf {
+            let not_before = moment(not_before).ok_or(AuthError::Claim("nbf"))?;
+            if now.saturating_add(self.leeway) < not_before {
+                return Err(AuthError::NotYetValid);
+            }
+        }
+        let id = identifier(&claims.sub).map_err(|_| AuthError::Claim("sub"))?;
+        let roles = usable_roles(&id, claims.roles);
+        let by_role = roles.iter().filter_map(|role| self.role_scopes.get(role));
+        let scopes = by_role
+            .flat_map(|scopes| scopes.list())
+            .chain(Scopes::from_words(&claims.scope).list())
+            .collect();
+        let publisher = format!("user:{}/{id}", self.own.issuer).into();
+        let user = User {
+            id,
+            roles,
+            expires_at,
+        };
+        Ok(Caller::User {
+            user,
+            scopes,
+            publisher,
+        })
+    }
+
+    /// Signs a token of the hub's own: HS256, with `iss`, `sub`, `roles`, `scope`, `iat`, `exp`, `jti`, and with `aud`
+    /// if the configuration asks for one.
+    ///
+    /// # Panics
+    /// Never: the claims are texts and numbers, and HMAC takes a key of any length.
+    pub fn mint(&self, mint: Mint, now: Timestamp) -> String {
+        let expires_at = now.saturating_add(mint.ttl).as_millis().div_ceil(1000);
+        let mut claims = serde_json::json!({
+            "iss": OWN_ISSUER,
+            "sub": mint.user,
+            "roles": mint.roles,
+            "scope": mint.scopes.to_string(),
+            "iat": now.as_millis() / 1000,
+            "exp": expires_at,
+            "jti": uuid::Uuid::new_v4().to_string(),
+        });
+        if let Some(audience) = &self.audience {
+            claims["aud"] = audience.as_str().into();
+        }
+        jsonwebtoken::encode(&Header::new(Algorithm::HS256), &claims, &self.signing)
+            .expect("texts and numbers can be signed with HMAC")
+    }
+}
+
+/// Says nothing of the keys.
+impl fmt::Debug for Authenticator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Authenticator").finish_non_exhaustive()
+    }
+}
+
+/// What is read of a token; other claims are passed over.
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    iss: Option<String>,
+    #[serde(default)]
+    sub: String,
+    exp: Option<Number>,
+    nbf: Option<Number>,
+    #[serde(default)]
+    roles: Value,
+    #[serde(default)]
+    scope: String,
+}
+
+impl VerificationKey {
+    fn claims(&self, token: &str) -> Result<Claims, AuthError> {
+        let checked = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation);
+        let token = checked.map_err(|error| match error.kind() {
+            ErrorKind::InvalidSignature => AuthError::BadSignature,
+            ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => AuthError::Algorithm,
+            ErrorKind::InvalidAudience => AuthError::Audience,
+            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
+                AuthError::Audience
+            }
+            _ => AuthError::Malformed,
+        })?;
+        // RFC 7515, 4.1.11: an extension that is marked critical and not understood refuses the token.
+        if token.header.crit.is_some() {
+            return Err(AuthError::Algorithm);
+        }
+        match &token.claims.iss {
+            Some(issuer) if issuer != self.issuer => Err(AuthError::Issuer),
+            _ => Ok(token.claims),
+        }
+    }
+}
+
+/// A NumericDate (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
+fn moment(date: &Number) -> Option<Timestamp> {
+    let seconds = date.as_f64().filter(|seconds| *seconds >= 0.0)?;
+    // The cast saturates, and `from_millis` stops at the year 9999.
+    Some(Timestamp::from_millis((seconds * 1000.0) as u64))
+}
+
+/// The roles in a token's `roles`, an array of texts or one text. One that cannot be used does not take the others
+/// with it: it is left out, and the log says so.
+fn usable_roles(user: &str, claim: Value) -> Arc<[Arc<str>]> {
+    let claimed = match claim {
+        Value::Null => Vec::new(),
+        Value::Array(roles) => roles,
+        single => vec![single],
+    };
+    let mut seen = BTreeSet::new();
+    let mut usable: Vec<Arc<str>> = Vec::new();
+    let (mut unusable, mut too_many) = (0_usize, 0_usize);
+    for role in &claimed {
+        match role.as_str().map(identifier) {
+            Some(Ok(role)) if seen.contains(&role) => {}
+            Some(Ok(_)) if usable.len() == MAX_TOKEN_ROLES => too_many += 1,
+            Some(Ok(role)) => {
+                seen.insert(Arc::clone(&role));
+                usable.push(role);
+            }
+            Some(Err(_)) | None => unusable += 1,
+        }
+    }
+    if unusable > 0 {
+        tracing::warn!(
+            user,
+            unusable,
+            "a token holds roles that cannot be used; they are left out"
+        );
+    }
+    if too_many > 0 {
+        tracing::warn!(
+            user,
+            too_many,
+            "a token holds more than {MAX_TOKEN_ROLES} roles; the rest is left out"
+        );
+    }
+    usable.into()
+}

@@ -1,0 +1,136 @@
+//! `campanile serve`: the hub, until a signal asks it to stop. The first SIGTERM or SIGINT drains; a second one ends
+//! it at once, for whoever does not want to wait.
+
+use anyhow::Context;
+use campanile::config::Setting;
+use campanile::server::Server;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::oneshot;
+
+use crate::logging::{self, LogFormat};
+use crate::output;
+use crate::settings::Settings;
+
+/// Run the hub (the default).
+///
+/// It prints one line with its address once it accepts connections, and on stderr a link that signs in to its console,
+/// once. SIGTERM and Ctrl-C let it finish what it has accepted and tell the streams to come back; again, and it ends at
+/// once. Flags win over the environment, which wins over the configuration file: see `campanile config`.
+#[derive(Debug, Default, clap::Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    /// Where to listen [default: 127.0.0.1:8400].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    listen: Option<String>,
+    /// The directory for the store and the secret [default: ./campanile-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<String>,
+    /// The SQLite file, if not in the data directory.
+    #[arg(long, value_name = "PATH")]
+    database: Option<String>,
+    /// When those who did not take a notification are asked again [default: 1s,5s,25s].
+    #[arg(long, value_name = "DURATIONS")]
+    retry: Option<String>,
+    /// How long after the start no such try counts [default: 60s].
+    #[arg(long, value_name = "DURATION")]
+    start_grace: Option<String>,
+    /// How often a quiet stream shows that it is alive [default: 15s].
+    #[arg(long, value_name = "DURATION")]
+    heartbeat: Option<String>,
+    /// The deadline of a graceful stop [default: 10s].
+    #[arg(long, value_name = "DURATION")]
+    drain: Option<String>,
+    /// Start a new epoch: the store was put back from a copy, and places in it may mean other notifications now.
+    #[arg(long)]
+    new_epoch: bool,
+    /// Do not print a link to the console: where stderr is kept, it would be kept too.
+    #[arg(long)]
+    no_link: bool,
+    /// How the log on stderr looks; CAMPANILE_LOG says what is in it.
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    log_format: LogFormat,
+}
+
+const AFTER_HELP: &str = "\
+Examples:
+  campanile serve
+  campanile serve --listen 0.0.0.0:8400 --data /var/lib/campanile
+  campanile serve --retry 1s,5s,25s --start-grace 60s
+  CAMPANILE_LOG=campanile=debug campanile serve --log-format json";
+
+impl Args {
+    /// The flags that were given, as values of the configuration.
+    fn settings(&self) -> Vec<Setting> {
+        let flags = [
+            ("--listen", "serve.listen", &self.listen),
+            ("--data", "serve.data", &self.data),
+            ("--database", "serve.database", &self.database),
+            ("--retry", "delivery.retry", &self.retry),
+            ("--start-grace", "delivery.start_grace", &self.start_grace),
+            ("--heartbeat", "stream.heartbeat", &self.heartbeat),
+            ("--drain", "serve.drain", &self.drain),
+        ];
+        let given = |(flag, key, text): (&str, &str, &Option<String>)| {
+            Some(Setting::flag(flag, key, text.as_ref()?))
+        };
+        flags.into_iter().filter_map(given).collect()
+    }
+}
+
+/// Serves until it is told to stop.
+pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
+    logging::start(settings.environment(), args.log_format, "info")?;
+    let config = settings.load(&args.settings())?;
+    // Before anything that a signal should not cut in two.
+    let mut signals = Signals::listen()?;
+    let server = Server::open_with(config, args.new_epoch).await?;
+    output::line(&format!(
+        "campanile listening on http://{}",
+        server.local_addr()
+    ))?;
+    if !args.no_link {
+        let link = server.console_link();
+        output::words(&format!("open {link} (once, within 15 minutes)"));
+    }
+    let (stop, stopping) = oneshot::channel::<()>();
+    let serving = server.run(async {
+        // An error would mean that the sender is gone, and then nobody is left who could want this to go on.
+        let _ = stopping.await;
+    });
+    tokio::select! {
+        ended = serving => Ok(ended?),
+        () = signals.twice(stop) => anyhow::bail!("stopped by a second signal, before everything was done"),
+    }
+}
+
+/// SIGTERM and SIGINT, each of which means the same.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("cannot listen for signals");
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+
+    /// Passes the first on to `stop`, and resolves with the second.
+    async fn twice(&mut self, stop: oneshot::Sender<()>) {
+        self.next().await;
+        output::words("draining; once more to end at once");
+        // If nobody listens any more, the server has already ended.
+        let _ = stop.send(());
+        self.next().await;
+    }
+}

@@ -1,0 +1,126 @@
+//! The only place that reads the wall clock.
+//!
+//! Everything else is handed a [`Timestamp`], so that a rule about time can be read, and tested, as a rule about
+//! numbers. Intervals inside one process (a stalled socket, a heartbeat) use [`std::time::Instant`], which no
+//! administrator can set back.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+/// A moment in milliseconds since 1970-01-01T00:00:00Z.
+///
+/// Serialised as that number where it stands alone (the stream's `timestamp`); [`fmt::Display`] is RFC 3339 in UTC
+/// with milliseconds, which is what JSON answers carry (`createdAt`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(u64);
+
+impl Timestamp {
+    /// The last moment that [`fmt::Display`] can write: 9999-12-31T23:59:59.999Z.
+    pub const MAX: Timestamp = Timestamp(253_402_300_799_999);
+
+    /// Now, by the machine's wall clock; a clock before 1970 reads as 1970.
+    pub fn now() -> Self {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        Self::from_millis(u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX))
+    }
+
+    /// From milliseconds since 1970; anything past [`Timestamp::MAX`] becomes that.
+    pub const fn from_millis(millis: u64) -> Self {
+        if millis > Self::MAX.0 {
+            Self::MAX
+        } else {
+            Self(millis)
+        }
+    }
+
+    /// Milliseconds since 1970.
+    pub const fn as_millis(self) -> u64 {
+        self.0
+    }
+
+    /// This moment and `duration` later, at most [`Timestamp::MAX`].
+    pub fn saturating_add(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self::from_millis(self.0.saturating_add(millis))
+    }
+
+    /// `duration` before this moment, at least 1970.
+    pub fn saturating_sub(self, duration: Duration) -> Self {
+        let millis = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
+        Self(self.0.saturating_sub(millis))
+    }
+
+    /// How long after `earlier` this is; zero if it is not after.
+    pub fn since(self, earlier: Timestamp) -> Duration {
+        Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Reads RFC 3339 (`2026-12-01T09:00:00Z`, any offset).
+    ///
+    /// # Errors
+    /// If the text is not RFC 3339, or names a moment before 1970.
+    pub fn parse_rfc3339(text: &str) -> Result<Self, InvalidTimestamp> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| InvalidTimestamp)?;
+        let millis = moment.unix_timestamp_nanos() / 1_000_000;
+        Ok(Self::from_millis(
+            u64::try_from(millis).map_err(|_| InvalidTimestamp)?,
+        ))
+    }
+}
+
+/// A text that is not a moment in RFC 3339, or one before 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("must be a time in RFC 3339, such as 2026-12-01T09:00:00Z")]
+pub struct InvalidTimestamp;
+
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let seconds = i64::try_from(self.0 / 1000).unwrap_or(i64::MAX);
+        let moment =
+            OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        write!(
+            f,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
+            moment.year(),
+            u8::from(moment.month()),
+            moment.day(),
+            moment.hour(),
+            moment.minute(),
+            moment.second(),
+            self.0 % 1000
+        )
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Timestamp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        u64::deserialize(deserializer).map(Self::from_millis)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn displays_and_reads_rfc_3339() {
+        let moment = Timestamp::from_millis(1_795_219_200_007);
+        assert_eq!(moment.to_string(), "2026-11-21T00:00:00.007Z");
+        assert_eq!(
+            Timestamp::parse_rfc3339("2026-11-21T01:00:00.007+01:00").map(Timestamp::as_millis),
+            Ok::<_, InvalidTimestamp>(moment.as_millis())
+        );
+    }
+}

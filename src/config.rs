@@ -1,0 +1,290 @@
+//! What can be configured: typed sections, their defaults, and the one way to load them.
+//!
+//! [`DEFAULTS`], the commented `campanile.toml`, is the documentation and is printed by `campanile config`; a test
+//! holds it and [`Config::default`] together. `layers` lays the file, the environment and the flags over the defaults
+//! and is the only place in the crate that reads the environment; `bounds` says what each value may be. A wrong key
+//! or value is an error of one line that names the key, where it stands and what would be allowed.
+
+mod bounds;
+pub mod duration;
+mod layers;
+
+use std::collections::BTreeMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+pub use self::bounds::InvalidValue;
+pub use self::layers::{ConfigError, Environment, Setting};
+use crate::auth::Scope;
+
+/// Every key with its default and what it means, as a TOML document.
+pub const DEFAULTS: &str = include_str!("campanile.toml");
+
+/// The file that is read if no other is named and it exists in the working directory.
+pub const DEFAULT_FILE: &str = "campanile.toml";
+
+/// Everything that can be configured. [`Default`] is what [`DEFAULTS`] says.
+///
+/// An embedding application may build one in code; [`Config::validate`] then applies the bounds that loading applies.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Listening, storing and stopping.
+    pub serve: Serve,
+    /// The event streams.
+    pub stream: Stream,
+    /// The queue.
+    pub delivery: Delivery,
+    /// Who may do what.
+    pub auth: Auth,
+    /// How long things are kept.
+    pub retention: Retention,
+    /// Test notifications.
+    pub test_rate: TestRate,
+}
+
+/// Listening, storing and stopping: `[serve]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Serve {
+    /// Where to listen; port 0 lets the system choose.
+    #[serde(with = "address")]
+    pub listen: SocketAddr,
+    /// The directory for the store, the signing secret and the lock.
+    pub data: PathBuf,
+    /// The path of the SQLite file, if not the one that [`Serve::database_path`] derives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
+    /// How long a client may take to send a request's headers; 1 s to 5 min.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body; 1 s to 10 min.
+    #[serde(with = "duration")]
+    pub body_timeout: Duration,
+    /// The deadline of a graceful stop; 0 to 10 min.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+    /// The most connections at once; 0 derives it from the limit on file descriptors.
+    pub max_connections: usize,
+    /// A second path for the one-endpoint form.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub alias: Option<String>,
+    /// The origins whose pages may call across sites with credentials, as browsers send them.
+    pub cors_origins: Vec<String>,
+}
+
+impl Serve {
+    /// The SQLite file: `database`, or `campanile.db` under `data`.
+    pub fn database_path(&self) -> PathBuf {
+        match &self.database {
+            Some(path) => PathBuf::from(path),
+            None => self.data.join("campanile.db"),
+        }
+    }
+
+    /// The signing secret: `secret` under `data`.
+    pub fn secret_path(&self) -> PathBuf {
+        self.data.join("secret")
+    }
+
+    /// The file that a running hub holds locked: `lock` under `data`.
+    pub fn lock_path(&self) -> PathBuf {
+        self.data.join("lock")
+    }
+
+    /// The file into which a running hub writes its base URL: `address` under `data`.
+    pub fn address_path(&self) -> PathBuf {
+        self.data.join("address")
+    }
+}
+
+impl Default for Serve {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8400)),
+            data: PathBuf::from("campanile-data"),
+            database: None,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            drain: Duration::from_secs(10),
+            max_connections: 0,
+            alias: None,
+            cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// The event streams: `[stream]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Stream {
+    /// How often a stream without other traffic shows that it is alive; 1 s to 5 min.
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
+    /// How long a connection may take no byte while some are waiting; 1 s to 1 h.
+    #[serde(with = "duration")]
+    pub idle_limit: Duration,
+    /// How often all streams are looked over for those; 1 s to 1 h.
+    #[serde(with = "duration")]
+    pub sweep: Duration,
+    /// The most streams of one user; 1 to 1,000.
+    pub per_user: usize,
+    /// The most streams in all; 0 derives it from the connections.
+    pub max: usize,
+    /// After this long a stream must come back with fresh credentials; 1 s to 7 d.
+    #[serde(with = "duration")]
+    pub max_age: Duration,
+    /// Entries of the log read at a time while a stream catches up; 1 to 1,000.
+    pub replay_page: usize,
+    /// Events behind which a stream is told of a gap instead; 1 to 100,000.
+    pub replay_limit: usize,
+    /// The kernel's send buffer of a connection, in bytes; 4 KiB to 4 MiB.
+    pub send_buffer: usize,
+    /// The least `retry:` that a stream may draw; 100 ms to 5 min.
+    #[serde(with = "duration")]
+    pub retry_min: Duration,
+    /// The greatest; not less than `retry_min`.
+    #[serde(with = "duration")]
+    pub retry_max: Duration,
+}
+
+impl Default for Stream {
+    fn default() -> Self {
+        Self {
+            heartbeat: Duration::from_secs(15),
+            idle_limit: Duration::from_secs(60),
+            sweep: Duration::from_secs(30),
+            per_user: 20,
+            max: 0,
+            max_age: Duration::from_hours(1),
+            replay_page: 256,
+            replay_limit: 1_000,
+            send_buffer: 65_536,
+            retry_min: Duration::from_secs(2),
+            retry_max: Duration::from_secs(5),
+        }
+    }
+}
+
+/// The queue: `[delivery]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Delivery {
+    /// When a recipient is asked after again, each counted from the try before; 0 to 10 of 1 ms to 1 h.
+    #[serde(with = "duration::list")]
+    pub retry: Vec<Duration>,
+    /// No try counts for this long after a start; 0 to 1 h.
+    #[serde(with = "duration")]
+    pub start_grace: Duration,
+    /// The pause between two notifications; 0 to 1 min.
+    #[serde(with = "duration")]
+    pub pace: Duration,
+    /// How often the queue looks at the store uncalled; 100 ms to 5 min.
+    #[serde(with = "duration")]
+    pub safety_look: Duration,
+    /// Entries committed but not handed out, beyond which publishers are refused for now; 1 to 1,000,000.
+    pub max_queue: usize,
+    /// Drafts in one commit; 1 to 10,000.
+    pub max_batch: usize,
+}
+
+impl Default for Delivery {
+    fn default() -> Self {
+        Self {
+            retry: [1, 5, 25].map(Duration::from_secs).to_vec(),
+            start_grace: Duration::from_secs(60),
+            pace: Duration::ZERO,
+            safety_look: Duration::from_secs(5),
+            max_queue: 10_000,
+            max_batch: 1_024,
+        }
+    }
+}
+
+/// Who may do what: `[auth]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Auth {
+    /// The cookie that may carry a token; a token of RFC 6265.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cookie: Option<String>,
+    /// What the roles in a token allow beyond reading one's own.
+    pub role_scopes: BTreeMap<String, Vec<Scope>>,
+    /// How far the clocks of those who sign may differ from this one; 0 to 5 min.
+    #[serde(with = "duration")]
+    pub leeway: Duration,
+    /// What every token must name in `aud`, if set.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audience: Option<String>,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            cookie: None,
+            role_scopes: BTreeMap::new(),
+            leeway: Duration::from_secs(5),
+            audience: None,
+        }
+    }
+}
+
+/// How long things are kept: `[retention]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Retention {
+    /// Notifications and with them the inboxes; 1 min to 3,650 d.
+    #[serde(with = "duration")]
+    pub notifications: Duration,
+    /// Broadcasts, for streams that resume; 1 s to 30 d.
+    #[serde(with = "duration")]
+    pub broadcasts: Duration,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        Self {
+            notifications: Duration::from_hours(30 * 24),
+            broadcasts: Duration::from_hours(1),
+        }
+    }
+}
+
+/// Test notifications: `[test_rate]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TestRate {
+    /// How many a user may send to themselves in a minute; 1 to 10,000.
+    pub per_minute: u32,
+}
+
+impl Default for TestRate {
+    fn default() -> Self {
+        Self { per_minute: 30 }
+    }
+}
+
+/// An address with a refusal that shows one: the standard library's says only that the syntax is wrong.
+mod address {
+    use super::*;
+
+    pub(crate) fn serialize<S: serde::Serializer>(
+        value: &SocketAddr,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        out.collect_str(value)
+    }
+
+    pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+        input: D,
+    ) -> Result<SocketAddr, D::Error> {
+        String::deserialize(input)?.parse().map_err(|_| {
+            serde::de::Error::custom(
+                "must be an IP address and a port, such as \"127.0.0.1:8400\" or \"[::1]:8400\"",
+            )
+        })
+    }
+}

@@ -1,0 +1,327 @@
+//! The thread that owns every open stream, and the handle by which the rest of the hub reaches it.
+//!
+//! One thread, one poll, no lock and no task per stream: what many sockets cost is the kernel's share, one `send` for
+//! each wake of each stream. Being alone, the thread also decides what "before" means: a stream is admitted between two
+//! batches, so each entry either is below its place (and it reads it from the log) or is offered to it. Equal
+//! selections share one buffer, so a thousand streams of a broadcast cost one encoding.
+//!
+//! Everything reaches the thread through its inbox. The inbox needs no bound of its own because what goes in is bounded
+//! where it comes from: a stream has at most one admission, one attachment, one page and one wake-up on its way, and the
+//! queue holds a permit for each batch (`MAX_BATCHES`).
+//!
+//! The thread never waits for anything but the poll: pages of the log are read by [`crate::replay`], verdicts go to the
+//! store's mailbox ([`crate::store::Store::record`]).
+
+mod batch;
+mod table;
+
+pub(crate) use batch::recipients_of;
+
+use std::io;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use crate::audience::Audience;
+use crate::clock::Timestamp;
+use crate::log::{Epoch, Position};
+use crate::notification::{Entry, Kind};
+use crate::registry::{Registration, Slot};
+use crate::replay::Request;
+use crate::sink::{Pipe, Sink};
+use crate::sse::{Bye, Frame, Framing, Naming};
+use crate::store::{Store, StoreError};
+use crate::stream::{Opening, ServedPage};
+
+/// How many batches may be on their way to the thread: more would only wait in memory.
+const MAX_BATCHES: usize = 16;
+
+/// The thread's handle. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct Fanout {
+    inbox: Arc<Inbox>,
+    permits: Arc<Semaphore>,
+    thread: Arc<Mutex<Option<JoinHandle<()>>>>,
+}
+
+/// The numbers by which streams are kept; see `stream` in the configuration.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    pub(crate) heartbeat: Duration,
+    pub(crate) idle_limit: Duration,
+    pub(crate) sweep: Duration,
+    pub(crate) retry_min: Duration,
+    pub(crate) retry_max: Duration,
+}
+
+/// What the thread works with.
+pub(crate) struct Parts {
+    pub(crate) settings: Settings,
+    pub(crate) epoch: Epoch,
+    pub(crate) registry: Arc<crate::registry::Registry>,
+    pub(crate) store: Arc<dyn Store>,
+    /// Where streams' requests for pages of the log go; holds one for every stream there can be.
+    pub(crate) pages: mpsc::Sender<Request>,
+    /// Told when somebody did not take a notification at the first try.
+    pub(crate) owing: Arc<Notify>,
+    pub(crate) counters: Arc<Counters>,
+    /// How far the log is settled at the start.
+    pub(crate) fanned: Position,
+}
+
+/// What the thread has done, for whoever asks.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// The position up to which the fan-out has come.
+    pub(crate) fanned: AtomicU64,
+    /// Frames of notifications that were written whole, or selected live.
+    pub(crate) delivered: AtomicU64,
+}
+
+/// An entry ready to be sent: encoded once, shared by every stream.
+#[derive(Debug)]
+pub(crate) struct Outgoing {
+    pub(crate) position: Position,
+    pub(crate) kind: Kind,
+    pub(crate) audience: Audience,
+    pub(crate) expires_at: Option<Timestamp>,
+    pub(crate) frame: Frame,
+}
+
+impl Outgoing {
+    pub(crate) fn new(entry: &Entry, epoch: &Epoch) -> Self {
+        let id = epoch.event_id(entry.position).to_string();
+        Self {
+            position: entry.position,
+            kind: entry.kind,
+            audience: entry.audience.clone(),
+            expires_at: entry.expires_at,
+            frame: Frame::notification(Some(id), entry),
+        }
+    }
+}
+
+/// A stream's address in the thread: its slot, and which of the slot's streams it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Address {
+    pub(crate) slot: Slot,
+    pub(crate) serial: u32,
+}
+
+/// An admitted stream: from this place on, everything for it is either offered to it or noted as missed.
+#[derive(Debug)]
+pub(crate) struct Admission {
+    pub(crate) address: Address,
+    /// How far the fan-out had come.
+    pub(crate) fanned: Position,
+    abandon: Option<Arc<Inbox>>,
+}
+
+pub(crate) enum Command {
+    Admit {
+        registration: Registration,
+        naming: Naming,
+        ends: (Timestamp, Bye),
+        answer: oneshot::Sender<Admission>,
+    },
+    Attach {
+        address: Address,
+        sink: Sink,
+        framing: Framing,
+        opening: Opening,
+    },
+    Abandon(Address),
+    Awake(Address, Arc<AtomicBool>),
+    Served(Address, Result<ServedPage, StoreError>),
+    Deliver {
+        entries: Vec<Outgoing>,
+        permit: OwnedSemaphorePermit,
+    },
+    /// Ends those of a user's streams whose client has not been heard of for so long; answers how many.
+    Reap {
+        user: Arc<str>,
+        silence: Duration,
+        answer: oneshot::Sender<usize>,
+    },
+    /// Says bye to every stream; answers when none is left.
+    Drain(oneshot::Sender<()>),
+    Stop,
+}
+
+/// Where commands wait for the thread.
+#[derive(Debug)]
+pub(crate) struct Inbox {
+    commands: Mutex<Vec<Command>>,
+    waker: mio::Waker,
+}
+
+impl std::fmt::Debug for Command {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Command")
+    }
+}
+
+impl Inbox {
+    pub(crate) fn put(&self, command: Command) {
+        let mut commands = self.lock();
+        let was_empty = commands.is_empty();
+        commands.push(command);
+        drop(commands);
+        // Whoever finds it filled relies on the one before, whose wake-up is still to be answered.
+        if was_empty && let Err(error) = self.waker.wake() {
+            tracing::error!(%error, "the stream thread cannot be woken");
+        }
+    }
+
+    fn take(&self) -> Vec<Command> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    /// Nobody panics while holding it: there is nothing in there but a push and a take.
+    fn lock(&self) -> MutexGuard<'_, Vec<Command>> {
+        self.commands.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Fanout {
+    /// Starts the thread. `replay` is handed the inbox, to answer requests for pages.
+    pub(crate) fn start(parts: Parts) -> io::Result<Self> {
+        let poll = mio::Poll::new()?;
+        let inbox = Arc::new(Inbox {
+            commands: Mutex::new(Vec::new()),
+            waker: mio::Waker::new(poll.registry(), table::WAKE)?,
+        });
+        let table = table::Table::new(poll, Arc::clone(&inbox), parts);
+        let thread = std::thread::Builder::new()
+            .name("campanile-streams".into())
+            .spawn(move || table.run())?;
+        Ok(Self {
+            inbox,
+            permits: Arc::new(Semaphore::new(MAX_BATCHES)),
+            thread: Arc::new(Mutex::new(Some(thread))),
+        })
+    }
+
+    /// The inbox, for those who answer the thread's requests.
+    pub(crate) fn inbox(&self) -> Arc<Inbox> {
+        Arc::clone(&self.inbox)
+    }
+
+    /// Admits a stream. None if the thread has stopped.
+    pub(crate) async fn admit(
+        &self,
+        registration: Registration,
+        naming: Naming,
+        ends: (Timestamp, Bye),
+    ) -> Option<Admission> {
+        let (answer, admission) = oneshot::channel();
+        self.inbox.put(Command::Admit {
+            registration,
+            naming,
+            ends,
+            answer,
+        });
+        admission.await.ok()
+    }
+
+    /// Hands entries over, in position order; waits while too many batches are on their way.
+    pub(crate) async fn deliver(&self, entries: Vec<Outgoing>) {
+        if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+            self.inbox.put(Command::Deliver { entries, permit });
+        }
+    }
+
+    /// Waits until everything handed over before has been through the fan-out.
+    pub(crate) async fn idle(&self) {
+        let all = u32::try_from(MAX_BATCHES).unwrap_or(u32::MAX);
+        let _ = self.permits.acquire_many(all).await;
+    }
+
+    /// Ends those of a user's streams whose client has not been heard of for `silence`; how many they were.
+    pub(crate) async fn reap(&self, user: Arc<str>, silence: Duration) -> usize {
+        let (answer, reaped) = oneshot::channel();
+        self.inbox.put(Command::Reap {
+            user,
+            silence,
+            answer,
+        });
+        reaped.await.unwrap_or(0)
+    }
+
+    /// Says bye to every stream and waits until all have gone.
+    pub(crate) async fn drain(&self) {
+        let (answer, drained) = oneshot::channel();
+        self.inbox.put(Command::Drain(answer));
+        let _ = drained.await;
+    }
+
+    /// Cuts what is left and joins the thread.
+    pub(crate) async fn stop(&self) {
+        self.inbox.put(Command::Stop);
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(thread) = thread {
+            let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+            if !matches!(joined, Ok(Ok(()))) {
+                tracing::error!("the stream thread ended by a panic");
+            }
+        }
+    }
+}
+
+impl Admission {
+    /// Gives the stream its socket.
+    pub(crate) fn attach_socket(
+        mut self,
+        socket: std::net::TcpStream,
+        framing: Framing,
+        opening: Opening,
+    ) {
+        if let Some(inbox) = self.abandon.take() {
+            inbox.put(Command::Attach {
+                address: self.address,
+                sink: Sink::Socket(mio::net::TcpStream::from_std(socket)),
+                framing,
+                opening,
+            });
+        }
+    }
+
+    /// Gives the stream the writing half of a pipe.
+    pub(crate) fn attach_pipe(mut self, half: tokio::io::DuplexStream, opening: Opening) {
+        let Some(inbox) = self.abandon.take() else {
+            return;
+        };
+        let address = self.address;
+        let awake = Arc::new(AtomicBool::new(false));
+        let on_progress = {
+            let inbox = Arc::clone(&inbox);
+            move || {
+                // One wake-up on its way is enough, however often the other half moves.
+                if !awake.swap(true, Ordering::AcqRel) {
+                    inbox.put(Command::Awake(address, Arc::clone(&awake)));
+                }
+            }
+        };
+        inbox.put(Command::Attach {
+            address,
+            sink: Sink::Pipe(Pipe::new(half, on_progress)),
+            framing: Framing::UntilClose,
+            opening,
+        });
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if let Some(inbox) = self.abandon.take() {
+            inbox.put(Command::Abandon(self.address));
+        }
+    }
+}

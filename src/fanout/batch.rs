@@ -1,0 +1,269 @@
+//! One batch of the log to all its streams.
+//!
+//! First who gets what (a selection for each stream), then one write for each stream, then what that means: a recipient
+//! whom nobody took it for is owed. Streams of one user or role are found through the registry; everyone is the whole
+//! table. A stream that matches in several ways is selected once, because selections are sets.
+
+use std::time::Instant;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Outgoing;
+use super::table::Table;
+use crate::audience::Recipient;
+use crate::clock::Timestamp;
+use crate::notification::Kind;
+use crate::registry::Slot;
+use crate::sse::{Framing, Naming};
+use crate::store::Viewer;
+use crate::stream::{Note, Run};
+
+/// An entry's index in the batch.
+type Index = u16;
+
+/// What a batch selects.
+#[derive(Default)]
+pub(super) struct Batch {
+    /// Entries for everyone.
+    everyone: Vec<Index>,
+    /// Entries for single streams, sorted by stream and then by entry, each pair once.
+    single: Vec<(Slot, Index)>,
+    /// Recipients whose verdict hangs on this fan-out, and where their streams stand in `slots`.
+    asked: Vec<Asked>,
+    slots: Vec<Slot>,
+    /// Recipients of entries that had expired before they came to be sent.
+    lapsed: Vec<(Index, Recipient)>,
+}
+
+struct Asked {
+    entry: Index,
+    recipient: Recipient,
+    slots: std::ops::Range<usize>,
+}
+
+/// The frames of a selection put together, kept for the next stream with the same one.
+#[derive(Default)]
+struct Joined {
+    last: [Option<(Vec<Index>, Run)>; 4],
+    buffer: BytesMut,
+}
+
+impl Batch {
+    /// The most entries in one batch, within [`Index`].
+    pub(super) const MAX: usize = 4096;
+
+    fn select(table: &Table, entries: &[Outgoing], wall: Timestamp) -> Self {
+        let mut batch = Self::default();
+        for (index, outgoing) in entries.iter().enumerate() {
+            let entry = Index::try_from(index).unwrap_or(Index::MAX);
+            let lapsed = outgoing.expires_at.is_some_and(|moment| moment <= wall);
+            for recipient in outgoing.audience.recipients() {
+                let judged =
+                    outgoing.kind == Kind::Notification && *recipient != Recipient::Everyone;
+                if lapsed {
+                    if judged {
+                        batch.lapsed.push((entry, recipient.clone()));
+                    }
+                    continue;
+                }
+                if *recipient == Recipient::Everyone {
+                    batch.everyone.push(entry);
+                    continue;
+                }
+                let start = batch.slots.len();
+                table.parts.registry.each(recipient, |slot| {
+                    batch.slots.push(slot);
+                    batch.single.push((slot, entry));
+                });
+                if judged {
+                    batch.asked.push(Asked {
+                        entry,
+                        recipient: recipient.clone(),
+                        slots: start..batch.slots.len(),
+                    });
+                }
+            }
+        }
+        batch.single.sort_unstable();
+        batch.single.dedup();
+        batch
+    }
+}
+
+impl Table {
+    /// Takes entries, which must follow each other without a hole, through the fan-out.
+    pub(super) fn fan_out(&mut self, entries: &[Outgoing], now: Instant) {
+        let Some(last) = entries.last() else { return };
+        let batch = Batch::select(self, entries, Timestamp::now());
+        // Whatever is read from the log from now on is read up to here.
+        self.fanned = last.position;
+
+        let mut joined = Joined::default();
+        let mut selection: Vec<Index> = Vec::new();
+        let mut rest = batch.single.as_slice();
+        if batch.everyone.is_empty() {
+            while let Some((slot, _)) = rest.first().copied() {
+                let own = take_while(&mut rest, |(other, _)| *other == slot);
+                selection.clear();
+                selection.extend(own.iter().map(|(_, entry)| *entry));
+                self.offer(slot, entries, &selection, &mut joined, now);
+            }
+        } else {
+            for index in 0..self.streams.len() {
+                let slot = Slot::try_from(index).unwrap_or(Slot::MAX);
+                let own = take_while(&mut rest, |(other, _)| *other == slot);
+                if own.is_empty() {
+                    self.offer(slot, entries, &batch.everyone, &mut joined, now);
+                } else {
+                    selection.clear();
+                    selection.extend(own.iter().map(|(_, entry)| *entry));
+                    selection.extend_from_slice(&batch.everyone);
+                    selection.sort_unstable();
+                    self.offer(slot, entries, &selection, &mut joined, now);
+                }
+            }
+        }
+        self.judge(&batch, entries);
+    }
+
+    /// Offers a stream the entries selected for it.
+    fn offer(
+        &mut self,
+        slot: Slot,
+        entries: &[Outgoing],
+        selection: &[Index],
+        joined: &mut Joined,
+        now: Instant,
+    ) {
+        let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        if !stream.is_live() {
+            stream.miss();
+            // A live one that missed something turns to the log; the others are on their way there.
+            return self.follow(slot, now);
+        }
+        let entry = |index: usize| entries.get(usize::from(*selection.get(index)?));
+        let Some(last) = selection.len().checked_sub(1).and_then(entry) else {
+            return;
+        };
+        let run = joined.run(entries, selection, stream.naming, stream.framing);
+        let note = |viewer: &Viewer, index: usize| {
+            let outgoing = entry(index)?;
+            Some(Note {
+                position: outgoing.position,
+                sent: served(outgoing, viewer),
+            })
+        };
+        self.delivered += selection.len() as u64;
+        stream.offer(run, last.position, note, &mut self.verdicts, now);
+        self.follow(slot, now);
+    }
+
+    /// What the fan-out means for those whose verdict hangs on it.
+    fn judge(&mut self, batch: &Batch, entries: &[Outgoing]) {
+        for asked in &batch.asked {
+            let Some(outgoing) = entries.get(usize::from(asked.entry)) else {
+                continue;
+            };
+            let taken = batch.slots[asked.slots.clone()].iter().any(|slot| {
+                matches!(self.streams.get(*slot as usize), Some(Some(stream)) if stream.has(outgoing.position))
+            });
+            if !taken {
+                self.verdicts
+                    .owed
+                    .push((outgoing.position, asked.recipient.clone()));
+            }
+        }
+        for (entry, recipient) in &batch.lapsed {
+            if let Some(outgoing) = entries.get(usize::from(*entry)) {
+                self.verdicts
+                    .owed
+                    .push((outgoing.position, recipient.clone()));
+            }
+        }
+        self.verdicts.settled = self.fanned;
+    }
+}
+
+impl Joined {
+    /// The frames of a selection, put together unless the stream before had the same.
+    fn run(
+        &mut self,
+        entries: &[Outgoing],
+        selection: &[Index],
+        naming: Naming,
+        framing: Framing,
+    ) -> &Run {
+        let variant =
+            usize::from(naming == Naming::Named) * 2 + usize::from(framing == Framing::Chunked);
+        let same = matches!(&self.last[variant], Some((last, _)) if last == selection);
+        if !same {
+            let run = join(&mut self.buffer, entries, selection, naming, framing);
+            self.last[variant] = Some((selection.to_vec(), run));
+        }
+        // Filled just above if it was not before.
+        &self.last[variant].get_or_insert_with(Default::default).1
+    }
+}
+
+fn join(
+    buffer: &mut BytesMut,
+    entries: &[Outgoing],
+    selection: &[Index],
+    naming: Naming,
+    framing: Framing,
+) -> Run {
+    let mut frames = selection
+        .iter()
+        .filter_map(|entry| entries.get(usize::from(*entry)))
+        .map(|outgoing| outgoing.frame.bytes(naming, framing));
+    if let [_] = selection
+        && let Some(bytes) = frames.next()
+    {
+        return Run {
+            bytes: Bytes::clone(bytes),
+            ends: vec![bytes.len()],
+        };
+    }
+    let mut ends = Vec::with_capacity(selection.len());
+    let mut length = 0;
+    for bytes in frames {
+        buffer.extend_from_slice(bytes);
+        length += bytes.len();
+        ends.push(length);
+    }
+    Run {
+        bytes: buffer.split().freeze(),
+        ends,
+    }
+}
+
+/// The recipients of a notification that this viewer stands for.
+pub(crate) fn served(outgoing: &Outgoing, viewer: &Viewer) -> Vec<Recipient> {
+    if outgoing.kind != Kind::Notification {
+        return Vec::new();
+    }
+    recipients_of(outgoing.audience.recipients(), viewer)
+}
+
+/// Those of the recipients that this viewer stands for.
+pub(crate) fn recipients_of(recipients: &[Recipient], viewer: &Viewer) -> Vec<Recipient> {
+    recipients
+        .iter()
+        .filter(|recipient| match recipient {
+            Recipient::User(user) => *user == viewer.user,
+            Recipient::Role(role) => viewer.roles.contains(role),
+            Recipient::Everyone => false,
+        })
+        .cloned()
+        .collect()
+}
+
+/// Splits off the front of a slice for as long as the condition holds.
+fn take_while<'a, T>(rest: &mut &'a [T], holds: impl Fn(&T) -> bool) -> &'a [T] {
+    let length = rest.iter().take_while(|item| holds(item)).count();
+    let (front, back) = rest.split_at(length);
+    *rest = back;
+    front
+}

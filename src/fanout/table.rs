@@ -1,0 +1,489 @@
+//! The stream thread itself: the table of streams, and its rounds.
+//!
+//! A round goes: what the sockets say, then what the inbox says, then the verdicts of both to the store, then the
+//! answers to those who were admitted (who may rely on those verdicts being on their way), then the deliveries, then
+//! what time demands. Nothing in it waits.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use mio::{Events, Interest, Poll, Token};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
+
+use super::batch::Batch;
+use super::{Address, Admission, Command, Inbox, Outgoing, Parts};
+use crate::clock::Timestamp;
+use crate::log::Position;
+use crate::registry::Slot;
+use crate::replay::{Request, Wanted};
+use crate::sink::Sink;
+use crate::sse::{Bye, Frame};
+use crate::store::{StoreError, Verdicts};
+use crate::stream::{Next, ServedPage, Stream};
+
+/// The token of the inbox's waker; slots never come near it.
+pub(super) const WAKE: Token = Token(usize::MAX);
+/// How finely heartbeats and ends are spread over time.
+const TICK: Duration = Duration::from_millis(100);
+/// How long a page that could not be read waits before it is asked for again, and the sweep's pace while draining.
+const REREAD: Duration = Duration::from_secs(1);
+/// How many heartbeats pass between two writings of a stream's mark: 60 s at the default of 15 s.
+const BEATS_PER_MARK: u64 = 4;
+/// At most so many clients a second are sent back to another hub, or to this one after its start.
+const RETURNS_PER_SECOND: u64 = 2_000;
+
+pub(super) struct Table {
+    pub(super) parts: Parts,
+    pub(super) streams: Vec<Option<Box<Stream>>>,
+    pub(super) fanned: Position,
+    pub(super) verdicts: Verdicts,
+    /// Frames handed to sinks since the counter was last brought up to date.
+    pub(super) delivered: u64,
+    poll: Poll,
+    inbox: Arc<Inbox>,
+    free: Vec<Slot>,
+    serial: u32,
+    open: usize,
+    ends: BTreeSet<(Timestamp, Address)>,
+    /// Streams whose page could not be read.
+    reread: Vec<Address>,
+    drained: Vec<oneshot::Sender<()>>,
+    draining: bool,
+    tick: u64,
+    next_tick: Instant,
+    random: Random,
+}
+
+impl Table {
+    pub(super) fn new(poll: Poll, inbox: Arc<Inbox>, parts: Parts) -> Self {
+        let fanned = parts.fanned;
+        parts.counters.fanned.store(fanned.0, Ordering::Release);
+        Self {
+            parts,
+            streams: Vec::new(),
+            fanned,
+            verdicts: Verdicts::default(),
+            delivered: 0,
+            poll,
+            inbox,
+            free: Vec::new(),
+            serial: 0,
+            open: 0,
+            ends: BTreeSet::new(),
+            reread: Vec::new(),
+            drained: Vec::new(),
+            draining: false,
+            tick: 0,
+            next_tick: Instant::now() + TICK,
+            random: Random::seeded(),
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut events = Events::with_capacity(1024);
+        loop {
+            let timeout = self.next_tick.saturating_duration_since(Instant::now());
+            match self.poll.poll(&mut events, Some(timeout)) {
+                Ok(()) => {}
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => {
+                    tracing::error!(%error, "the stream thread cannot poll");
+                    return;
+                }
+            }
+            if self.round(&events).is_break() {
+                return;
+            }
+        }
+    }
+
+    fn round(&mut self, events: &Events) -> std::ops::ControlFlow<()> {
+        let now = Instant::now();
+        for event in events {
+            if event.token() != WAKE
+                && let Ok(slot) = Slot::try_from(event.token().0)
+            {
+                self.with(slot, None, |stream, verdicts| {
+                    stream.progress(verdicts, now)
+                });
+            }
+        }
+
+        let mut admitted: Vec<(oneshot::Sender<Admission>, Admission)> = Vec::new();
+        let mut deliveries: Vec<Outgoing> = Vec::new();
+        let mut permits: Vec<OwnedSemaphorePermit> = Vec::new();
+        let mut stop = false;
+        for command in self.inbox.take() {
+            match command {
+                Command::Deliver { entries, permit } => {
+                    deliveries.extend(entries);
+                    permits.push(permit);
+                }
+                Command::Admit {
+                    registration,
+                    naming,
+                    ends,
+                    answer,
+                } => {
+                    let address = self.place();
+                    let mut registration = registration;
+                    registration.enroll(address.slot);
+                    let stream = Stream::new(registration, address.serial, naming, ends, now);
+                    self.ends.insert((stream.ends_at(), address));
+                    if let Some(place) = self.streams.get_mut(address.slot as usize) {
+                        *place = Some(Box::new(stream));
+                    }
+                    admitted.push((
+                        answer,
+                        Admission {
+                            address,
+                            fanned: self.fanned,
+                            abandon: Some(Arc::clone(&self.inbox)),
+                        },
+                    ));
+                }
+                Command::Attach {
+                    address,
+                    mut sink,
+                    framing,
+                    opening,
+                } => {
+                    let registered = match &mut sink {
+                        Sink::Socket(socket) => self.poll.registry().register(
+                            socket,
+                            Token(address.slot as usize),
+                            Interest::READABLE | Interest::WRITABLE,
+                        ),
+                        Sink::Pipe(_) => Ok(()),
+                    };
+                    let fanned = self.fanned;
+                    let draining = self.draining;
+                    let retry = self.return_in();
+                    self.with_address(address, |stream, verdicts| {
+                        if registered.is_err() {
+                            stream.abandon();
+                            return;
+                        }
+                        stream.attach(sink, framing, opening, fanned, now);
+                        stream.progress(verdicts, now);
+                        if draining {
+                            stream.end(Bye::Draining, retry, Timestamp::now());
+                        }
+                    });
+                }
+                Command::Abandon(address) => {
+                    self.with_address(address, |stream, _| stream.abandon());
+                }
+                Command::Awake(address, awake) => {
+                    awake.store(false, Ordering::Release);
+                    self.with_address(address, |stream, verdicts| stream.progress(verdicts, now));
+                }
+                Command::Served(address, served) => self.served(address, served, now),
+                Command::Reap {
+                    user,
+                    silence,
+                    answer,
+                } => {
+                    let reaped = self.reap(&user, silence, now);
+                    let _ = answer.send(reaped);
+                }
+                Command::Drain(answer) => {
+                    self.draining = true;
+                    self.drained.push(answer);
+                    for slot in 0..self.slots() {
+                        let retry = self.return_in();
+                        self.with(slot, None, |stream, _| {
+                            stream.end(Bye::Draining, retry, Timestamp::now());
+                        });
+                    }
+                }
+                Command::Stop => stop = true,
+            }
+        }
+        self.record();
+        for (answer, admission) in admitted {
+            // If nobody waits any more, dropping the admission takes the stream out again.
+            let _ = answer.send(admission);
+        }
+
+        for entries in deliveries.chunks(Batch::MAX) {
+            self.fan_out(entries, now);
+            self.record();
+        }
+        drop(permits);
+
+        while self.next_tick <= now {
+            self.tick(now);
+            self.next_tick += TICK;
+        }
+        self.record();
+        if self.open == 0 {
+            for answer in self.drained.drain(..) {
+                let _ = answer.send(());
+            }
+        }
+        if stop {
+            for slot in 0..self.slots() {
+                self.with(slot, None, |stream, _| stream.abandon());
+            }
+            self.record();
+            return std::ops::ControlFlow::Break(());
+        }
+        std::ops::ControlFlow::Continue(())
+    }
+
+    /// Lets `act` work on a stream, then does what the stream needs next.
+    pub(super) fn with(
+        &mut self,
+        slot: Slot,
+        serial: Option<u32>,
+        act: impl FnOnce(&mut Stream, &mut Verdicts),
+    ) {
+        let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        if serial.is_some_and(|serial| serial != stream.serial) {
+            return;
+        }
+        act(stream, &mut self.verdicts);
+        self.follow(slot, Instant::now());
+    }
+
+    fn with_address(&mut self, address: Address, act: impl FnOnce(&mut Stream, &mut Verdicts)) {
+        self.with(address.slot, Some(address.serial), act);
+    }
+
+    /// Does what a stream needs next.
+    pub(super) fn follow(&mut self, slot: Slot, now: Instant) {
+        let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        let wanted = match stream.next(now) {
+            Next::Wait => return,
+            Next::Close => return self.close(slot),
+            Next::ReadOwed { after, upto } => Wanted::Owed { after, upto },
+            Next::ReadLog { after } => Wanted::Log {
+                after,
+                upto: self.fanned,
+            },
+        };
+        let address = Address {
+            slot,
+            serial: stream.serial,
+        };
+        let request = Request {
+            address,
+            viewer: stream.registration().viewer().clone(),
+            naming: stream.naming,
+            framing: stream.framing,
+            wanted,
+        };
+        // The channel has room for every stream there can be, so this only fails when the hub is closing.
+        if self.parts.pages.try_send(request).is_err() {
+            self.reread.push(address);
+        }
+    }
+
+    fn served(&mut self, address: Address, served: Result<ServedPage, StoreError>, now: Instant) {
+        match served {
+            Ok(page) => {
+                self.delivered += page.notes.len() as u64;
+                self.with_address(address, |stream, verdicts| {
+                    stream.serve(&page, verdicts, now);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "a page of the log could not be read; trying again");
+                self.reread.push(address);
+            }
+        }
+    }
+
+    fn reap(&mut self, user: &Arc<str>, silence: Duration, now: Instant) -> usize {
+        let mut slots = Vec::new();
+        let user = crate::audience::Recipient::User(Arc::clone(user));
+        self.parts.registry.each(&user, |slot| slots.push(slot));
+        let before = self.open;
+        for slot in slots {
+            self.with(slot, None, |stream, _| {
+                if stream.unheard(silence, now) {
+                    stream.abandon();
+                }
+            });
+        }
+        before - self.open
+    }
+
+    fn place(&mut self) -> Address {
+        self.open += 1;
+        self.serial = self.serial.wrapping_add(1);
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.streams.push(None);
+            self.slots() - 1
+        });
+        Address {
+            slot,
+            serial: self.serial,
+        }
+    }
+
+    fn slots(&self) -> Slot {
+        Slot::try_from(self.streams.len()).unwrap_or(Slot::MAX)
+    }
+
+    fn close(&mut self, slot: Slot) {
+        let Some(mut stream) = self.streams.get_mut(slot as usize).and_then(Option::take) else {
+            return;
+        };
+        if let Some(mark) = stream.mark(self.fanned, true) {
+            let user = Arc::clone(&stream.registration().viewer().user);
+            self.verdicts.marks.push((user, mark));
+        }
+        if let Some(Sink::Socket(socket)) = stream.sink_mut() {
+            // It is closed next, which takes it out of the poll all the same.
+            let _ = self.poll.registry().deregister(socket);
+        }
+        let address = Address {
+            slot,
+            serial: stream.serial,
+        };
+        self.ends.remove(&(stream.ends_at(), address));
+        self.free.push(slot);
+        self.open -= 1;
+    }
+
+    /// Gives the store what was decided since the last time.
+    fn record(&mut self) {
+        let delivered = std::mem::take(&mut self.delivered);
+        self.parts
+            .counters
+            .delivered
+            .fetch_add(delivered, Ordering::Relaxed);
+        let verdicts = std::mem::take(&mut self.verdicts);
+        let owing = !verdicts.owed.is_empty();
+        if owing
+            || verdicts.settled > Position::START
+            || !verdicts.sent.is_empty()
+            || !verdicts.marks.is_empty()
+        {
+            let settled = verdicts.settled;
+            self.parts.store.record(verdicts);
+            if settled > Position::START {
+                self.parts
+                    .counters
+                    .fanned
+                    .store(settled.0, Ordering::Release);
+            }
+        }
+        if owing {
+            self.parts.owing.notify_one();
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        self.tick += 1;
+        let wall = Timestamp::now();
+        self.beat(now, wall);
+        while let Some((_, address)) = self.ends.first().copied().filter(|(end, _)| *end <= wall) {
+            self.ends.pop_first();
+            let retry = self.retry();
+            self.with_address(address, |stream, _| {
+                if let Some(reason) = stream.lapsed(wall) {
+                    stream.end(reason, retry, wall);
+                }
+            });
+        }
+        if self.tick.is_multiple_of(ticks(REREAD)) {
+            for address in std::mem::take(&mut self.reread) {
+                self.with_address(address, |stream, _| stream.unread());
+            }
+        }
+        // While draining, those that have had their last word are all that is waited for.
+        let sweep = if self.draining {
+            REREAD
+        } else {
+            self.parts.settings.sweep
+        };
+        if self.tick.is_multiple_of(ticks(sweep)) {
+            let limit = self.parts.settings.idle_limit;
+            for slot in 0..self.slots() {
+                self.with(slot, None, |stream, _| {
+                    if stream.stalled(limit, now) {
+                        stream.abandon();
+                    }
+                });
+            }
+        }
+    }
+
+    /// The heartbeats of this tick: each slot has its own in the round, so they are spread out evenly.
+    fn beat(&mut self, now: Instant, wall: Timestamp) {
+        let wheel = ticks(self.parts.settings.heartbeat);
+        let (turn, spoke) = (self.tick / wheel, self.tick % wheel);
+        let mut frames: Option<(Frame, Frame)> = None;
+        let step = usize::try_from(wheel).unwrap_or(usize::MAX);
+        for index in (usize::try_from(spoke).unwrap_or(0)..self.streams.len()).step_by(step) {
+            let Some(Some(stream)) = self.streams.get_mut(index) else {
+                continue;
+            };
+            let (live, bare) = frames.get_or_insert_with(|| {
+                let id = self.parts.epoch.event_id(self.fanned).to_string();
+                (
+                    Frame::heartbeat(Some(id), wall),
+                    Frame::heartbeat(None, wall),
+                )
+            });
+            stream.beat(live, bare, now);
+            if turn % BEATS_PER_MARK == index as u64 % BEATS_PER_MARK
+                && let Some(mark) = stream.mark(self.fanned, false)
+            {
+                let user = Arc::clone(&stream.registration().viewer().user);
+                self.verdicts.marks.push((user, mark));
+            }
+            self.follow(Slot::try_from(index).unwrap_or(Slot::MAX), now);
+        }
+    }
+
+    fn retry(&mut self) -> Duration {
+        let settings = &self.parts.settings;
+        let span = settings.retry_max.saturating_sub(settings.retry_min);
+        settings.retry_min + self.random.upto(span)
+    }
+
+    /// A wait before coming back that spreads all clients out over a window that grows with their number.
+    fn return_in(&mut self) -> Duration {
+        let settings = &self.parts.settings;
+        let window = Duration::from_secs(self.open as u64 / RETURNS_PER_SECOND);
+        let span = settings.retry_max.saturating_sub(settings.retry_min) + window;
+        settings.retry_min + self.random.upto(span)
+    }
+}
+
+/// How many ticks make up a time, at least one.
+fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / TICK.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}
+
+/// Numbers that only need to differ (SplitMix64, Steele et al. 2014): nothing secret hangs on them.
+struct Random(u64);
+
+impl Random {
+    fn seeded() -> Self {
+        let seed = uuid::Uuid::new_v4().as_u64_pair();
+        Self(seed.0 ^ seed.1)
+    }
+
+    fn upto(&mut self, span: Duration) -> Duration {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let millis = u64::try_from(span.as_millis()).unwrap_or(u64::MAX);
+        Duration::from_millis((z ^ (z >> 31)) % millis.max(1))
+    }
+}

@@ -1,0 +1,344 @@
+//! The routes, all of them in one place, and what every answer has in common.
+//!
+//! A route cannot stand in the table without saying who may call it, and the table's builder, not the handler, puts the
+//! check in front of it: a new route that forgot its check could not be written. Tests walk the same table and call each
+//! route without credentials. Handlers only translate between HTTP and [`Hub`]; nothing here decides about delivery.
+
+mod access;
+mod batch;
+mod body;
+mod handover;
+mod keys;
+mod page;
+mod problem;
+mod publish;
+mod sign_in;
+mod status;
+mod stream;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{FromRef, MatchedPath, Request};
+use axum::handler::Handler;
+use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{MethodFilter, MethodRouter, on};
+use bytes::Bytes;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::set_header::SetResponseHeaderLayer;
+
+use self::access::{CredentialRules, Gate, admit};
+use self::body::BodyTimeout;
+use self::page::File;
+use self::problem::Problem;
+use self::stream::RetrySpread;
+use crate::config::Config;
+use crate::hub::Hub;
+
+pub use self::access::Access;
+pub(crate) use self::handover::{ConnectionService, FlushWatch, Transfer};
+pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
+
+/// How long a browser may remember what a preflight allowed.
+const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
+
+/// What publishers, readers and administrators call: these also mount in other applications.
+fn api_routes(alias: Option<&str>) -> Vec<Route> {
+    use Access::{Admin, ByAction, Public, Publish, Reader, ReaderOrAdmin};
+    let mut routes = vec![
+        get("/notifications/stream", Reader, stream::stream).without_head(),
+        post("/notifications", ByAction, publish::one_endpoint),
+        post(
+            "/notifications/create-and-notify",
+            Publish,
+            publish::create_and_notify,
+        ),
+        post("/notifications/broadcast", Publish, publish::broadcast),
+        post("/notifications/batch", Publish, batch::batch),
+        post("/notifications/test", Reader, publish::test),
+        get("/notifications/status", ReaderOrAdmin, status::status),
+        get("/notifications/connections", Admin, status::connections),
+        get("/keys", Admin, keys::list),
+        post("/keys", Admin, keys::create),
+        delete("/keys/{name}", Admin, keys::revoke),
+        file("/campanile.js", Public, page::CLIENT),
+    ];
+    if let Some(path) = alias {
+        routes.push(post(path.to_owned(), ByAction, publish::one_endpoint));
+    }
+    routes
+}
+
+/// What a hub has besides that when it has the server for itself: probes, and the console.
+fn own_routes() -> Vec<Route> {
+    use Access::{Admin, Public};
+    vec![
+        get("/healthz", Public, status::healthz),
+        get("/readyz", Public, status::readyz),
+        post("/console/code", Admin, sign_in::code),
+        get("/sign-in", Public, sign_in::sign_in).without_head(),
+        file("/", Public, page::INDEX),
+        file("/console.js", Public, page::CONSOLE),
+        file("/style.css", Public, page::STYLE),
+        file("/favicon.svg", Public, page::ICON),
+    ]
+}
+
+/// A route, and who may call it.
+struct Route {
+    method: Method,
+    path: Cow<'static, str>,
+    access: Access,
+    handler: MethodRouter<Api>,
+    /// Whether HEAD is answered like GET. Not where GET does something.
+    head: bool,
+}
+
+impl Route {
+    fn new<H, T>(
+        method: (Method, MethodFilter),
+        path: impl Into<Cow<'static, str>>,
+        access: Access,
+        handler: H,
+    ) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        Self {
+            head: method.0 == Method::GET,
+            method: method.0,
+            path: path.into(),
+            access,
+            handler: on(method.1, handler),
+        }
+    }
+
+    fn without_head(mut self) -> Self {
+        self.head = false;
+        self
+    }
+}
+
+fn get<H, T>(path: &'static str, access: Access, handler: H) -> Route
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    Route::new((Method::GET, MethodFilter::GET), path, access, handler)
+}
+
+fn post<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    Route::new((Method::POST, MethodFilter::POST), path, access, handler)
+}
+
+fn delete<H, T>(path: &'static str, access: Access, handler: H) -> Route
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    Route::new(
+        (Method::DELETE, MethodFilter::DELETE),
+        path,
+        access,
+        handler,
+    )
+}
+
+fn file(path: &'static str, access: Access, file: File) -> Route {
+    let serve = move |headers: HeaderMap| async move { file.serve(&headers) };
+    get(path, access, serve)
+}
+
+/// Every route with its method and who may call it, so that a test can walk them.
+#[doc(hidden)]
+pub fn route_table() -> Vec<(Method, String, Access)> {
+    api_routes(None)
+        .into_iter()
+        .chain(own_routes())
+        .map(|route| (route.method, route.path.into_owned(), route.access))
+        .collect()
+}
+
+/// What handlers take their parts from.
+#[derive(Clone)]
+struct Api {
+    hub: Hub,
+    codes: Codes,
+    body_timeout: BodyTimeout,
+    retry: RetrySpread,
+}
+
+impl Api {
+    fn new(hub: Hub, config: &Config, codes: Codes) -> Self {
+        Self {
+            hub,
+            codes,
+            body_timeout: BodyTimeout(config.serve.body_timeout),
+            retry: RetrySpread::new(config),
+        }
+    }
+}
+
+impl FromRef<Api> for Hub {
+    fn from_ref(api: &Api) -> Self {
+        api.hub.clone()
+    }
+}
+
+impl FromRef<Api> for Codes {
+    fn from_ref(api: &Api) -> Self {
+        api.codes.clone()
+    }
+}
+
+impl FromRef<Api> for BodyTimeout {
+    fn from_ref(api: &Api) -> Self {
+        api.body_timeout
+    }
+}
+
+impl FromRef<Api> for RetrySpread {
+    fn from_ref(api: &Api) -> Self {
+        api.retry
+    }
+}
+
+/// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
+/// `/notifications`, `/keys`, `/campanile.js`, what is below those, and the configured alias.
+///
+/// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
+pub fn router(hub: Hub, config: &Config) -> Router {
+    let api = Api::new(hub, config, Codes::new());
+    let router = assemble(api_routes(config.serve.alias.as_deref()), &api, config);
+    finish(router, config).with_state(api)
+}
+
+/// All routes, for a hub that has the server for itself: those of [`router`], probes, and the console, for which it
+/// redeems these sign-in codes. Every other path is 404.
+pub fn standalone(hub: Hub, config: &Config, codes: Codes) -> Router {
+    let api = Api::new(hub, config, codes);
+    let mut routes = api_routes(config.serve.alias.as_deref());
+    routes.extend(own_routes());
+    let router = assemble(routes, &api, config)
+        .fallback(|| async { Problem::not_found("there is no such path") });
+    finish(router, config).with_state(api)
+}
+
+/// Puts the routes into a router, each behind its check.
+fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
+    let rules = CredentialRules::new(config);
+    let gate = |access| Gate {
+        hub: api.hub.clone(),
+        rules: rules.clone(),
+        access,
+    };
+    by_path(routes, gate)
+        .into_iter()
+        .fold(Router::new(), |router, (path, methods)| {
+            router.route(&path, methods)
+        })
+}
+
+/// What all answers have in common.
+fn finish(mut router: Router<Api>, config: &Config) -> Router<Api> {
+    if !config.serve.cors_origins.is_empty() {
+        router = router.layer(cors(&config.serve.cors_origins));
+    }
+    let header =
+        |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
+    router
+        .layer(from_fn(traced))
+        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
+        .layer(header(header::REFERRER_POLICY, "no-referrer"))
+        .layer(header(header::CACHE_CONTROL, "no-store"))
+}
+
+/// Puts the check in front of each route, and the routes of one path together: what is not among its methods is 405.
+fn by_path(
+    routes: Vec<Route>,
+    gate: impl Fn(Access) -> Gate,
+) -> BTreeMap<Cow<'static, str>, MethodRouter<Api>> {
+    let mut paths: BTreeMap<Cow<'static, str>, (MethodRouter<Api>, Vec<Method>)> = BTreeMap::new();
+    for route in routes {
+        let handler = match route.access {
+            Access::Public => route.handler,
+            access => route
+                .handler
+                .route_layer(from_fn_with_state(gate(access), admit)),
+        };
+        let (methods, allowed) = paths.entry(route.path.clone()).or_default();
+        if allowed.contains(&route.method) {
+            tracing::warn!(path = %route.path, "the alias is a route already; it is left as it is");
+            continue;
+        }
+        allowed.push(route.method);
+        if route.head {
+            allowed.push(Method::HEAD);
+        }
+        *methods = std::mem::take(methods).merge(handler);
+    }
+    let refusing = |(methods, allowed): (MethodRouter<Api>, Vec<Method>)| {
+        let takes_head = allowed.contains(&Method::HEAD) || !allowed.contains(&Method::GET);
+        let refuse = move || async move { Problem::method_not_allowed(&allowed) };
+        let methods = if takes_head {
+            methods
+        } else {
+            methods.on(MethodFilter::HEAD, refuse.clone())
+        };
+        methods.fallback(refuse)
+    };
+    paths
+        .into_iter()
+        .map(|(path, found)| (path, refusing(found)))
+        .collect()
+}
+
+/// Exact origins with credentials; the configuration has refused `*`, which browsers do not take together with them.
+fn cors(origins: &[String]) -> CorsLayer {
+    let origins = origins
+        .iter()
+        .filter_map(|origin| HeaderValue::from_str(origin).ok());
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::list(origins))
+        .allow_credentials(true)
+        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            HeaderName::from_static("last-event-id"),
+            HeaderName::from_static("idempotency-key"),
+            header::CACHE_CONTROL,
+        ])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(PREFLIGHT_AGE)
+}
+
+/// One line for each request, at `debug`. The route's pattern and not its path, no query and no header: what is secret
+/// or personal may stand in any of those.
+async fn traced(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
+    let (method, begun) = (request.method().clone(), Instant::now());
+    let response = next.run(request).await;
+    tracing::debug!(
+        %method,
+        route = path.as_ref().map_or("none", MatchedPath::as_str),
+        status = response.status().as_u16(),
+        elapsed_ms = begun.elapsed().as_millis(),
+        "answered"
+    );
+    response
+}
+
+/// What a client is sent whose connection cannot be served.
+pub(crate) fn connection_refused() -> Bytes {
+    Problem::connection_refused()
+}

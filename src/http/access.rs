@@ -1,0 +1,177 @@
+//! Who may call what: the check that stands in front of every route that is not public.
+//!
+//! A credential is a bearer token in `Authorization`, or else a cookie; never part of the URL, where it would end in
+//! logs and histories. A bearer wins over a cookie, because the program that sets one means it, while a browser sends
+//! its cookies with everything. For that same reason a cookie may change things only for requests that a page of this
+//! hub, or of an origin that the configuration names, has sent: the browser says so in `Sec-Fetch-Site` and `Origin`,
+//! which scripts cannot set (Fetch Metadata; RFC 6454).
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use axum::http::{HeaderMap, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use super::problem::Problem;
+use crate::auth::{AuthError, Caller, KEY_PREFIX};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::hub::Hub;
+
+/// The cookie that signing in to the console sets.
+pub(crate) const SESSION_COOKIE: &str = "campanile_session";
+
+/// Who may call a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// A user, for what is theirs: not an API key, which holds no stream and no inbox.
+    Reader,
+    /// A user, or an administrator's API key, which then sees the administrator's view.
+    ReaderOrAdmin,
+    /// Anybody with a valid credential; the action in the body decides what it takes.
+    ByAction,
+    /// The scope `publish`.
+    Publish,
+    /// The scope `admin`.
+    Admin,
+}
+
+impl Access {
+    /// Whether this caller may.
+    ///
+    /// # Errors
+    /// 403, with what is missing.
+    pub(crate) fn check(self, caller: &Caller) -> Result<(), Problem> {
+        let scopes = caller.scopes();
+        match self {
+            Self::Public | Self::ByAction => Ok(()),
+            Self::Reader if caller.user().is_some() => Ok(()),
+            Self::ReaderOrAdmin if caller.user().is_some() || scopes.admin => Ok(()),
+            Self::Publish if scopes.publish || scopes.admin => Ok(()),
+            Self::Admin if scopes.admin => Ok(()),
+            Self::Reader | Self::ReaderOrAdmin => Err(Problem::forbidden(
+                "this is for users: an API key holds no stream and no inbox",
+            )),
+            Self::Publish => Err(Problem::forbidden("this takes the scope publish")),
+            Self::Admin => Err(Problem::forbidden("this takes the scope admin")),
+        }
+    }
+}
+
+/// Where credentials are looked for, and which pages a cookie is believed from.
+#[derive(Clone, Debug)]
+pub(crate) struct CredentialRules {
+    cookies: Arc<[String]>,
+    origins: Arc<[String]>,
+}
+
+impl CredentialRules {
+    pub(crate) fn new(config: &Config) -> Self {
+        let own = [SESSION_COOKIE.to_owned()];
+        Self {
+            cookies: own.into_iter().chain(config.auth.cookie.clone()).collect(),
+            origins: config.serve.cors_origins.clone().into(),
+        }
+    }
+
+    /// The credential, and whether a browser may have sent it without being asked.
+    fn find<'a>(&self, headers: &'a HeaderMap) -> Result<(&'a str, Carrier), AuthError> {
+        let mut bearers = headers.get_all(AUTHORIZATION).iter();
+        if let Some(value) = bearers.next() {
+            let token = value.to_str().ok().and_then(bearer);
+            return match (token, bearers.next()) {
+                (Some(token), None) => Ok((token, Carrier::Header)),
+                _ => Err(AuthError::Malformed),
+            };
+        }
+        let mut cookies = headers
+            .get_all(COOKIE)
+            .iter()
+            .filter_map(|line| line.to_str().ok())
+            .flat_map(|line| line.split(';'))
+            .filter_map(|pair| pair.trim().split_once('='));
+        let (_, token) = cookies
+            .find(|(name, value)| {
+                self.cookies.iter().any(|known| known == name) && !value.is_empty()
+            })
+            .ok_or(AuthError::Missing)?;
+        // A key belongs to a program, and programs have no cookies.
+        if token.starts_with(KEY_PREFIX) {
+            return Err(AuthError::Malformed);
+        }
+        Ok((token, Carrier::Cookie))
+    }
+
+    /// Whether one of our own pages, or one of a configured origin, sent this.
+    fn believes(&self, headers: &HeaderMap) -> bool {
+        let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
+        let origin = text(ORIGIN.as_str());
+        if origin.is_some_and(|origin| self.origins.iter().any(|known| known == origin)) {
+            return true;
+        }
+        match text("sec-fetch-site") {
+            Some(site) => site == "same-origin",
+            None => origin
+                .and_then(|origin| origin.split_once("://"))
+                .zip(text(HOST.as_str()))
+                .is_some_and(|((_, authority), host)| authority.eq_ignore_ascii_case(host)),
+        }
+    }
+}
+
+/// What a credential came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Carrier {
+    Header,
+    Cookie,
+}
+
+/// The token of `Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
+fn bearer(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
+    let token = token.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then_some(token)
+}
+
+/// What the check needs.
+#[derive(Clone)]
+pub(crate) struct Gate {
+    pub(crate) hub: Hub,
+    pub(crate) rules: CredentialRules,
+    pub(crate) access: Access,
+}
+
+/// Lets a request through to its handler, with its [`Caller`] in the extensions, or answers 401 or 403.
+pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
+    match gate.caller(&request) {
+        Ok(caller) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+impl Gate {
+    fn caller(&self, request: &Request) -> Result<Caller, Problem> {
+        let headers = request.headers();
+        let (token, carrier) = self.rules.find(headers).map_err(Problem::unauthorized)?;
+        let caller = self
+            .hub
+            .authenticator()
+            .token(token, Timestamp::now())
+            .map_err(Problem::unauthorized)?;
+        self.access.check(&caller)?;
+        let reads_only = matches!(*request.method(), Method::GET | Method::HEAD);
+        if carrier == Carrier::Cookie && !reads_only && !self.rules.believes(headers) {
+            return Err(Problem::forbidden(
+                "a cookie is accepted only from this hub's own pages or a configured origin; send a bearer token",
+            ));
+        }
+        Ok(caller)
+    }
+}

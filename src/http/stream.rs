@@ -1,0 +1,136 @@
+//! `GET /notifications/stream`: from a request to a registered stream, or to a refusal that a browser survives.
+//!
+//! An EventSource that meets any status but 200 gives up for good, so whatever will pass (the hub stops, is full, its
+//! store does not answer) is told to it within a 200: when to come back, why, and the end. Other clients get a status.
+//! A cursor is never an error, whatever is in it: the hub answers garbage with `gap`.
+
+use std::time::Duration;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{Query, State};
+use axum::http::HeaderMap;
+use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use axum::response::{IntoResponse, Response};
+
+use super::handover::{ConnectionBody, Handover, SocketOffer};
+use super::problem::Problem;
+use crate::auth::Caller;
+use crate::config::Config;
+use crate::hub::{Hub, Subscribe, SubscribeError};
+use crate::sse::{self, Bye};
+
+/// When a user with too many streams may come back: a tab must have been closed by then.
+const TOO_MANY_RETRY: Duration = Duration::from_secs(60);
+
+/// The `retry:` from which refused clients draw theirs, so that they do not come back all at once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RetrySpread {
+    min: Duration,
+    max: Duration,
+}
+
+impl RetrySpread {
+    pub(crate) fn new(config: &Config) -> Self {
+        Self {
+            min: config.stream.retry_min,
+            max: config.stream.retry_max,
+        }
+    }
+
+    fn draw(self) -> Duration {
+        let width = self.max.saturating_sub(self.min).as_millis();
+        let drawn = uuid::Uuid::new_v4().as_u128() % (width + 1);
+        self.min + Duration::from_millis(u64::try_from(drawn).unwrap_or(0))
+    }
+}
+
+/// `GET /notifications/stream`.
+pub(crate) async fn stream(
+    State(hub): State<Hub>,
+    State(spread): State<RetrySpread>,
+    Extension(caller): Extension<Caller>,
+    socket: Option<Extension<SocketOffer>>,
+    query: Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let Some(user) = caller.user() else {
+        return Err(Problem::forbidden("an API key holds no stream"));
+    };
+    let asked = |name: &str| {
+        let mut pairs = query.iter().filter(|(key, _)| key == name);
+        pairs.next().map(|(_, value)| value.as_str())
+    };
+    let unnamed = match asked("events") {
+        None => false,
+        Some("unnamed") => true,
+        Some(_) => return Err(Problem::field("events", "must be unnamed, or left out")),
+    };
+    let from_header = headers
+        .get("last-event-id")
+        .map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+    let cursor = from_header
+        .filter(|cursor| !cursor.is_empty())
+        .or_else(|| asked("lastEventId").map(str::to_owned))
+        .filter(|cursor| !cursor.is_empty());
+
+    let request = Subscribe {
+        user: user.clone(),
+        cursor,
+        unnamed,
+    };
+    match hub.subscribe(request).await {
+        Ok(subscription) if socket.is_some() => {
+            let mut response = event_stream(Body::new(ConnectionBody::silent()));
+            response
+                .extensions_mut()
+                .insert(Handover::new(subscription));
+            Ok(response)
+        }
+        Ok(subscription) => Ok(event_stream(subscription.into_body())),
+        Err(refusal) => Ok(refused(refusal, &headers, spread)),
+    }
+}
+
+fn event_stream(body: Body) -> Response {
+    let headers = [
+        (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
+        (CACHE_CONTROL, "no-cache, no-transform"),
+        // nginx buffers responses unless it is told not to.
+        (HeaderName::from_static("x-accel-buffering"), "no"),
+    ];
+    let headers = headers.map(|(name, value)| (name, HeaderValue::from_static(value)));
+    (headers, body).into_response()
+}
+
+fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> Response {
+    let (reason, retry) = match error {
+        SubscribeError::Draining => (Bye::Draining, spread.draw()),
+        SubscribeError::TooManyStreams => (Bye::Busy, TOO_MANY_RETRY),
+        SubscribeError::Full | SubscribeError::Store(_) => (Bye::Busy, spread.draw()),
+    };
+    if accepts_event_stream(headers) {
+        return event_stream(Body::from(sse::refusal(reason, retry)));
+    }
+    match error {
+        SubscribeError::Draining => Problem::draining(),
+        SubscribeError::TooManyStreams => {
+            Problem::too_many("this user holds as many streams as one may", retry)
+        }
+        SubscribeError::Full => {
+            Problem::unavailable("the hub holds as many streams as it may", retry)
+        }
+        SubscribeError::Store(error) => error.into(),
+    }
+    .into_response()
+}
+
+fn accepts_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|range| range.split(';').next())
+        .any(|range| range.trim().eq_ignore_ascii_case("text/event-stream"))
+}

@@ -1,0 +1,599 @@
+//! The whole path of a notification on one page: publish it here, subscribe to it here.
+//!
+//! A [`Hub`] is a handle that clones cheaply. It owns what works behind it and passes things forward only: publishing
+//! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
+//! verdicts go back to the store. Nothing in here waits for a reader.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::body::Body;
+use serde::{Serialize, Serializer};
+use tokio::sync::{Notify, mpsc};
+use tokio_util::io::ReaderStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
+use crate::clock::Timestamp;
+use crate::config::Config;
+use crate::fanout::{self, Admission, Counters, Fanout};
+use crate::log::{Cursor, Epoch, Position};
+use crate::notification::Notification;
+use crate::queue::Queue;
+use crate::rate::RateLimit;
+use crate::registry::{Connection, NoPlace, Registry};
+use crate::replay;
+use crate::retention;
+use crate::retry::Retry;
+use crate::sink::PIPE_BYTES;
+use crate::sse::{Bye, Connected, Frame, Framing, GapScope, Naming};
+use crate::status::{self, Status};
+use crate::store::{self, Conflict, Opened, StartQuery, Store, StoreError, Viewer};
+use crate::stream::Opening;
+
+/// A client that has acknowledged nothing for so long gives its place to a new stream of the same user.
+const REAP_SILENCE: Duration = Duration::from_secs(30);
+/// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
+const DESCRIPTORS_KEPT: u64 = 512;
+/// How soon a publisher that found the queue full may try again.
+const FULL_RETRY: Duration = Duration::from_secs(1);
+/// The most streams that [`Hub::connections`] lists.
+const MAX_CONNECTIONS_LISTED: usize = 10_000;
+
+/// A notification hub: publish to it, subscribe to it.
+#[derive(Clone)]
+pub struct Hub(Arc<Inner>);
+
+struct Inner {
+    store: Arc<dyn Store>,
+    epoch: Epoch,
+    registry: Arc<Registry>,
+    fanout: Fanout,
+    counters: Arc<Counters>,
+    /// The last position that a publisher was told, or an earlier run left.
+    head: AtomicU64,
+    published: AtomicU64,
+    authenticator: Authenticator,
+    config: Config,
+    tests: RateLimit,
+    started: Instant,
+    draining: CancellationToken,
+    stop: CancellationToken,
+    /// What ends when told to stop.
+    tasks: TaskTracker,
+    /// Reads the log for the stream thread, and ends after it.
+    replay: TaskTracker,
+}
+
+/// What a publisher is told once its notification is durable.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Receipt {
+    /// The notification's id.
+    pub notification_id: Uuid,
+    /// `<epoch>-<position>`: what streams carry as its `id:`.
+    pub event_id: String,
+    /// Always `pending`: it is stored, and on its way.
+    pub status: Published,
+    /// When the hub accepted it, in RFC 3339.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub created_at: Timestamp,
+}
+
+/// What has become of a notification when its publisher is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Published {
+    /// Stored, and on its way.
+    Pending,
+}
+
+fn as_rfc3339<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(moment)
+}
+
+/// Why something was not published. Nothing was stored.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum PublishError {
+    /// More is committed and not yet delivered than `delivery.max_queue`.
+    #[error("too much is waiting for delivery")]
+    Busy {
+        /// How long to wait before trying again.
+        retry_after: Duration,
+    },
+    /// The hub has stopped.
+    #[error("the hub is stopping")]
+    Draining,
+    /// The store could not take it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Who wants a stream, and from where.
+#[derive(Clone, Debug)]
+pub struct Subscribe {
+    /// Whose stream; it ends when `expires_at` has come.
+    pub user: auth::User,
+    /// The event id that the client brought, as it came: what cannot be read is answered with a `gap`.
+    pub cursor: Option<String>,
+    /// Send all events without their names, for clients that only have `onmessage`.
+    pub unnamed: bool,
+}
+
+/// Why there is no stream. All of these pass.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum SubscribeError {
+    /// The hub is stopping.
+    #[error("the hub is stopping")]
+    Draining,
+    /// The user has as many streams as one may have, and all of them are alive.
+    #[error("the user has too many streams open")]
+    TooManyStreams,
+    /// The hub has as many streams as it may have.
+    #[error("the hub has too many streams open")]
+    Full,
+    /// The store did not answer.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why the hub is not ready for traffic.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum NotReady {
+    /// It is stopping.
+    #[error("draining")]
+    Draining,
+    /// Its store does not answer.
+    #[error("the store does not answer: {0}")]
+    Store(#[from] StoreError),
+}
+
+/// A stream that is registered already: whatever is published from now on reaches it. Dropping it gives it up.
+#[derive(Debug)]
+pub struct Subscription {
+    admission: Admission,
+    naming: Naming,
+    frames: Vec<Frame>,
+    place: Position,
+    owes: bool,
+}
+
+impl Hub {
+    /// Starts the hub on an open store: takes up what an earlier run left, then is ready.
+    ///
+    /// # Errors
+    /// If the store does not answer, or the stream thread cannot be started.
+    pub async fn start(
+        opened: Opened,
+        config: &Config,
+        authenticator: Authenticator,
+    ) -> Result<Hub, StoreError> {
+        let Opened {
+            store,
+            committed,
+            log,
+        } = opened;
+        authenticator.keys().load(store.keys().await?);
+        let max_streams = match config.stream.max {
+            0 => descriptors_for_streams(),
+            max => max,
+        };
+        let registry = Registry::new(config.stream.per_user, max_streams);
+        let counters = Arc::new(Counters::default());
+        let owing = Arc::new(Notify::new());
+        let (pages, requests) = mpsc::channel(max_streams.max(1));
+        let fanout = Fanout::start(fanout::Parts {
+            settings: fanout::Settings {
+                heartbeat: config.stream.heartbeat,
+                idle_limit: config.stream.idle_limit,
+                sweep: config.stream.sweep,
+                retry_min: config.stream.retry_min,
+                retry_max: config.stream.retry_max,
+            },
+            epoch: log.epoch.clone(),
+            registry: Arc::clone(&registry),
+            store: Arc::clone(&store),
+            pages,
+            owing: Arc::clone(&owing),
+            counters: Arc::clone(&counters),
+            fanned: log.settled,
+        })
+        .map_err(|error| StoreError::Unavailable(format!("no stream thread: {error}")))?;
+
+        let draining = CancellationToken::new();
+        let stop = CancellationToken::new();
+        let (tasks, replay) = (TaskTracker::new(), TaskTracker::new());
+        replay.spawn(replay::run(
+            requests,
+            Arc::clone(&store),
+            fanout.inbox(),
+            log.epoch.clone(),
+            config.stream.replay_page,
+        ));
+        let mut queue = Queue {
+            store: Arc::clone(&store),
+            fanout: fanout.clone(),
+            epoch: log.epoch.clone(),
+            committed,
+            pace: config.delivery.pace,
+            safety_look: config.delivery.safety_look,
+            place: log.settled,
+            stop: stop.clone(),
+        };
+        queue.begin().await;
+        tasks.spawn(queue.run());
+        let retry = Retry {
+            store: Arc::clone(&store),
+            delays: config.delivery.retry.clone().into(),
+            start_grace: config.delivery.start_grace,
+            owing,
+        };
+        tasks.spawn(retry.run(draining.clone()));
+        let kept = store::Retention {
+            notifications: config.retention.notifications,
+            broadcasts: config.retention.broadcasts,
+        };
+        tasks.spawn(retention::run(Arc::clone(&store), kept, stop.clone()));
+        tasks.close();
+        replay.close();
+
+        Ok(Self(Arc::new(Inner {
+            store,
+            epoch: log.epoch,
+            registry,
+            fanout,
+            counters,
+            head: AtomicU64::new(log.head.0),
+            published: AtomicU64::new(0),
+            authenticator,
+            config: config.clone(),
+            tests: RateLimit::per_minute(config.test_rate.per_minute),
+            started: Instant::now(),
+            draining,
+            stop,
+            tasks,
+            replay,
+        })))
+    }
+
+    /// Publishes one notification; returns once it is durable.
+    ///
+    /// Dropping the future half way loses nothing: what was handed to the store is committed and delivered.
+    ///
+    /// # Errors
+    /// [`PublishError`]; then nothing was stored.
+    pub async fn publish(&self, notification: Notification) -> Result<Receipt, PublishError> {
+        match self.publish_all(vec![notification]).await?.pop() {
+            Some(Ok(receipt)) => Ok(receipt),
+            Some(Err(conflict)) => Err(StoreError::Conflict(conflict.0).into()),
+            None => Err(StoreError::Unavailable("it gave no answer".into()).into()),
+        }
+    }
+
+    /// Publishes several in one commit, in this order. One that breaks a constraint is left out, and says so.
+    ///
+    /// # Errors
+    /// [`PublishError`]; then nothing of it was stored.
+    pub async fn publish_all(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> Result<Vec<Result<Receipt, Conflict>>, PublishError> {
+        let hub = &*self.0;
+        if hub.stop.is_cancelled() {
+            return Err(PublishError::Draining);
+        }
+        if self.depth() >= hub.config.delivery.max_queue as u64 {
+            return Err(PublishError::Busy {
+                retry_after: FULL_RETRY,
+            });
+        }
+        let told: Vec<(Uuid, Timestamp)> = notifications
+            .iter()
+            .map(|notification| (notification.id, notification.created_at))
+            .collect();
+        let appended = hub.store.append(notifications).await?;
+        let receipts = told
+            .into_iter()
+            .zip(appended)
+            .map(|((id, created_at), appended)| {
+                let position = appended?;
+                hub.head.fetch_max(position.0, Ordering::AcqRel);
+                hub.published.fetch_add(1, Ordering::Relaxed);
+                Ok(Receipt {
+                    notification_id: id,
+                    event_id: hub.epoch.event_id(position).to_string(),
+                    status: Published::Pending,
+                    created_at,
+                })
+            });
+        Ok(receipts.collect())
+    }
+
+    /// Opens a stream. When this returns, everything published from then on reaches it.
+    ///
+    /// # Errors
+    /// [`SubscribeError`]; all of its cases pass, so clients are told to come back.
+    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
+        let hub = &*self.0;
+        if hub.draining.is_cancelled() {
+            return Err(SubscribeError::Draining);
+        }
+        let now = Timestamp::now();
+        let Subscribe {
+            user,
+            cursor,
+            unnamed,
+        } = subscribe;
+        let viewer = Viewer {
+            user: user.id,
+            roles: user.roles,
+        };
+        let registration = match hub.registry.reserve(viewer.clone(), now) {
+            Err(NoPlace::User)
+                if hub
+                    .fanout
+                    .reap(Arc::clone(&viewer.user), REAP_SILENCE)
+                    .await
+                    > 0 =>
+            {
+                hub.registry.reserve(viewer.clone(), now)
+            }
+            registration => registration,
+        }
+        .map_err(|no_place| match no_place {
+            NoPlace::User => SubscribeError::TooManyStreams,
+            NoPlace::Hub => SubscribeError::Full,
+        })?;
+        let connection = registration.connection();
+        let naming = if unnamed {
+            Naming::Unnamed
+        } else {
+            Naming::Named
+        };
+        let oldest = now.saturating_add(hub.config.stream.max_age);
+        let ends = if user.expires_at <= oldest {
+            (user.expires_at, Bye::TokenExpired)
+        } else {
+            (oldest, Bye::Reauth)
+        };
+        let admission = hub
+            .fanout
+            .admit(registration, naming, ends)
+            .await
+            .ok_or(SubscribeError::Draining)?;
+
+        let head = admission.fanned;
+        let (cursor, foreign) = match cursor.map_or(Cursor::None, |text| hub.epoch.locate(&text)) {
+            Cursor::None => (None, false),
+            Cursor::At(position) if position <= head => (Some(position), false),
+            Cursor::At(_) | Cursor::Foreign => (None, true),
+        };
+        // What was decided before this stream was admitted is durable before the stream is told anything: whoever
+        // brings back an id from it has seen all that was undecided at or below that id.
+        hub.store.flush().await?;
+        let start = hub
+            .store
+            .start(StartQuery {
+                viewer: viewer.clone(),
+                cursor,
+                head,
+                replay_limit: hub.config.stream.replay_limit,
+                now,
+            })
+            .await?;
+        if foreign {
+            tracing::warn!(user = %viewer.user, "a stream came with a cursor that is not of this log: gap");
+        }
+        let gap = match (foreign, start.gap) {
+            (true, _) => Some(GapScope::Epoch),
+            (false, true) => Some(GapScope::Inbox),
+            (false, false) => None,
+        };
+        let place = if gap.is_some() { head } else { start.place };
+        let id = hub.epoch.event_id(place).to_string();
+        let mut frames = vec![Frame::connected(
+            Connected {
+                retry: self.reconnect_delay(connection),
+                id: gap.is_none().then(|| id.clone()),
+                user: &viewer.user,
+                roles: &viewer.roles,
+                connection,
+                recovered: gap.is_none() && (cursor.is_some() || place < head),
+                broadcasts_missed: start.broadcasts_missed && !foreign,
+                heartbeat: hub.config.stream.heartbeat,
+            },
+            now,
+        )];
+        if let Some(scope) = gap {
+            frames.push(Frame::gap(id, scope, now));
+        }
+        Ok(Subscription {
+            admission,
+            naming,
+            frames,
+            place,
+            owes: start.owes || foreign,
+        })
+    }
+
+    /// Whether a user may send themselves another test notification; otherwise how long to wait.
+    ///
+    /// # Errors
+    /// The time to wait, when they have sent `test_rate.per_minute` within a minute.
+    pub fn test_allowed(&self, user: &str) -> Result<(), Duration> {
+        self.0.tests.take(user, Instant::now())
+    }
+
+    /// Who may do what: tokens and keys.
+    pub fn authenticator(&self) -> &Authenticator {
+        &self.0.authenticator
+    }
+
+    /// Makes an API key; the text is shown once and kept hashed.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if the name is taken.
+    pub async fn create_key(
+        &self,
+        name: &str,
+        scopes: Scopes,
+    ) -> Result<(String, StoredKey), StoreError> {
+        let (text, key) = auth::new_key(name, scopes, Timestamp::now());
+        self.0.store.insert_key(key.clone()).await?;
+        self.0.authenticator.keys().insert(key.clone());
+        Ok((text, key))
+    }
+
+    /// Every API key, revoked ones too.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
+        self.0.store.keys().await
+    }
+
+    /// Revokes a key at once; false if there is none of that name.
+    ///
+    /// # Errors
+    /// If the store does not answer; the key is then still valid.
+    pub async fn revoke_key(&self, name: &str) -> Result<bool, StoreError> {
+        let revoked = self
+            .0
+            .store
+            .revoke_key(name.to_owned(), Timestamp::now())
+            .await?;
+        self.0.authenticator.keys().revoke(name);
+        Ok(revoked)
+    }
+
+    /// How things stand, as far as the caller may know.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn status(&self, caller: &Caller) -> Result<Status, StoreError> {
+        let hub = &*self.0;
+        if !caller.scopes().admin {
+            let own = caller
+                .user()
+                .map_or(0, |user| hub.registry.of_user(&user.id));
+            return Ok(Status::reader(own));
+        }
+        Ok(Status::admin(status::Snapshot {
+            registry: &hub.registry,
+            stored: hub.store.counts().await?,
+            depth: self.depth(),
+            published: hub.published.load(Ordering::Relaxed),
+            delivered: hub.counters.delivered.load(Ordering::Relaxed),
+            draining: self.is_draining(),
+            uptime: hub.started.elapsed(),
+            now: Timestamp::now(),
+        }))
+    }
+
+    /// The open streams, at most 10,000 of them.
+    pub fn connections(&self) -> Vec<Connection> {
+        self.0.registry.connections(MAX_CONNECTIONS_LISTED)
+    }
+
+    /// Whether the hub is ready for traffic.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub async fn ready(&self) -> Result<(), NotReady> {
+        if self.is_draining() {
+            return Err(NotReady::Draining);
+        }
+        Ok(self.0.store.ready().await?)
+    }
+
+    /// Whether it is on its way down.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.is_cancelled()
+    }
+
+    /// Takes no new streams, says bye to every open one, and returns when all have gone. Publishing still works.
+    pub async fn drain(&self) {
+        self.0.draining.cancel();
+        self.0.fanout.drain().await;
+    }
+
+    /// Cuts the streams that are left, takes the rest of the log through the queue, writes every verdict, and joins all
+    /// that was started. Whatever is called afterwards is refused.
+    pub async fn close(&self) {
+        let hub = &*self.0;
+        hub.draining.cancel();
+        hub.stop.cancel();
+        hub.tasks.wait().await;
+        hub.fanout.stop().await;
+        hub.replay.wait().await;
+        if let Err(error) = hub.store.flush().await {
+            tracing::warn!(%error, "the last verdicts could not be written: their notifications may be sent again");
+        }
+        hub.store.close().await;
+    }
+
+    /// Resolves, with the reason, when the store finds itself damaged: whoever serves the hub should stop then.
+    pub fn damaged(&self) -> impl Future<Output = String> + Send + 'static {
+        let store = Arc::clone(&self.0.store);
+        async move { store.damaged().await }
+    }
+
+    /// How many entries are committed and not yet through the fan-out.
+    fn depth(&self) -> u64 {
+        let fanned = self.0.counters.fanned.load(Ordering::Acquire);
+        self.0.head.load(Ordering::Acquire).saturating_sub(fanned)
+    }
+
+    /// Drawn for each stream, so that clients that lost one server together do not come back together.
+    fn reconnect_delay(&self, connection: Uuid) -> Duration {
+        let stream = &self.0.config.stream;
+        let span = stream
+            .retry_max
+            .saturating_sub(stream.retry_min)
+            .as_millis();
+        let drawn = connection.as_u128() % span.max(1);
+        stream.retry_min + Duration::from_millis(u64::try_from(drawn).unwrap_or(0))
+    }
+}
+
+impl Subscription {
+    /// As a body for whatever server answers the request, in any version of HTTP.
+    pub fn into_body(self) -> Body {
+        let opening = self.opening(Framing::UntilClose);
+        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
+        self.admission.attach_pipe(ours, opening);
+        Body::from_stream(ReaderStream::new(theirs))
+    }
+
+    /// Takes the connection itself, after the response's head has been written to it. The hub writes, watches and closes
+    /// `socket`, which must be non-blocking, from here on.
+    pub fn attach(self, socket: std::net::TcpStream, framing: Framing) {
+        let opening = self.opening(framing);
+        self.admission.attach_socket(socket, framing, opening);
+    }
+
+    fn opening(&self, framing: Framing) -> Opening {
+        let mut bytes = Vec::new();
+        for frame in &self.frames {
+            bytes.extend_from_slice(frame.bytes(self.naming, framing));
+        }
+        Opening {
+            bytes: bytes.into(),
+            place: self.place,
+            owes: self.owes,
+        }
+    }
+}
+
+/// As many streams as there are descriptors, less those kept back.
+fn descriptors_for_streams() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+        .current
+        .unwrap_or(1 << 20);
+    let streams = limit.saturating_sub(DESCRIPTORS_KEPT).max(limit / 2);
+    usize::try_from(streams).unwrap_or(usize::MAX).min(1 << 20)
+}

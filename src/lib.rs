@@ -1,0 +1,49 @@
+//! Campanile is a real-time notification hub: a POST reaches the right browsers, at once, in order, durably.
+//!
+//! Backends publish for a user, a role or everyone; browsers hold a Server-Sent Events stream and get it at once.
+//! Whoever is away finds it on return. One binary, one library; SQLite inside.
+//!
+//! # Layout, in the order of a notification's path
+//!
+//! - [`http`]: the routes, and nothing that decides about delivery
+//! - [`auth`]: tokens and keys become a [`auth::Caller`]
+//! - [`notification`], [`audience`]: a draft is validated, once, and gets an id
+//! - [`hub`]: publish and subscribe: the whole path on one page
+//! - [`store`]: the log, durable before anything is delivered ([`store::sqlite`]); [`log`]: places in it
+//! - `queue`: the log's entries in position order
+//! - `fanout`: the one thread that owns all streams; `registry`: who is connected
+//! - `stream`: one stream: owed, behind, live, ended; `replay`: what it reads from the log; `sink`: its socket
+//! - [`sse`]: the only place that knows event-stream syntax
+//! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
+//! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
+//!
+//! # In another axum application
+//!
+//! [`Hub`] and [`http::router`] mount in any axum app; see `examples/embedded.rs`.
+
+pub mod audience;
+pub mod auth;
+pub mod clock;
+pub mod config;
+mod fanout;
+pub mod http;
+pub mod hub;
+pub mod log;
+pub mod notification;
+mod queue;
+mod rate;
+mod registry;
+mod replay;
+mod retention;
+mod retry;
+pub mod server;
+mod sink;
+pub mod sse;
+pub mod status;
+pub mod store;
+mod stream;
+
+pub use hub::Hub;
+pub use notification::Draft;
+pub use registry::Connection;
+pub use server::Server;

@@ -1,0 +1,137 @@
+//! The one task that takes the log's entries through the fan-out, in position order.
+//!
+//! What the store hands over in memory is a cache of the log: an entry that is not the next position makes the queue
+//! read on from the log instead, and every few seconds it looks there anyway. So there is one order, the log's, and
+//! nothing that was committed can be missing from it.
+//!
+//! The queue knows nothing of who is connected or of what was taken: that is the fan-out's matter, and asking after those
+//! who did not take it is [`crate::retry`]'s.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::fanout::{Fanout, Outgoing};
+use crate::log::{Epoch, Position};
+use crate::notification::Entry;
+use crate::store::Store;
+
+/// The most entries in one batch to the fan-out.
+const BATCH: usize = 1_024;
+/// How long to wait after the store could not answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Queue {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) fanout: Fanout,
+    pub(crate) epoch: Epoch,
+    pub(crate) committed: mpsc::Receiver<Vec<Entry>>,
+    /// The wait between two notifications; none by default.
+    pub(crate) pace: Duration,
+    /// How often the log is looked at in any case.
+    pub(crate) safety_look: Duration,
+    /// Everything up to here is settled.
+    pub(crate) place: Position,
+    /// Comes after the last commit.
+    pub(crate) stop: CancellationToken,
+}
+
+impl Queue {
+    /// Takes up what an earlier run left in the log. Cursors that clients bring are measured against where the fan-out
+    /// stands, so nobody is let in before this is done.
+    pub(crate) async fn begin(&mut self) {
+        self.catch_up(None).await;
+        self.fanout.idle().await;
+    }
+
+    /// Runs until it is told to stop; then takes the rest of the log through.
+    pub(crate) async fn run(mut self) {
+        let mut look = interval(self.safety_look);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                biased;
+                Some(entries) = self.committed.recv() => self.take(entries).await,
+                () = self.stop.cancelled() => break,
+                _ = look.tick() => self.catch_up(None).await,
+            }
+        }
+        self.catch_up(None).await;
+        self.fanout.idle().await;
+    }
+
+    /// Takes what was handed over, and whatever else has been, through the fan-out.
+    async fn take(&mut self, mut entries: Vec<Entry>) {
+        while entries.len() < BATCH {
+            match self.committed.try_recv() {
+                Ok(more) => entries.extend(more),
+                Err(_) => break,
+            }
+        }
+        let mut batch = Vec::with_capacity(entries.len());
+        for entry in entries {
+            if entry.position <= self.place {
+                continue;
+            }
+            if entry.position != self.place.next() {
+                self.send(std::mem::take(&mut batch)).await;
+                self.catch_up(Some(entry.position)).await;
+                if entry.position <= self.place {
+                    continue;
+                }
+                if entry.position != self.place.next() {
+                    // The log could not be read: the next look goes on from where this ended.
+                    return;
+                }
+            }
+            self.place = entry.position;
+            batch.push(entry);
+        }
+        self.send(batch).await;
+    }
+
+    /// Reads on from the log, to its head or up to the place before `until`.
+    async fn catch_up(&mut self, until: Option<Position>) {
+        loop {
+            let entries = match self.store.entries(self.place, BATCH).await {
+                Ok(entries) => entries,
+                Err(error) => {
+                    tracing::warn!(%error, "the log could not be read; looking again");
+                    sleep(STORE_PAUSE).await;
+                    return;
+                }
+            };
+            let Some(last) = entries.last().map(|entry| entry.position) else {
+                return;
+            };
+            self.place = last;
+            self.send(entries).await;
+            if until.is_some_and(|until| last.next() >= until) {
+                return;
+            }
+        }
+    }
+
+    async fn send(&self, entries: Vec<Entry>) {
+        if entries.is_empty() {
+            return;
+        }
+        let outgoing = entries
+            .iter()
+            .map(|entry| Outgoing::new(entry, &self.epoch));
+        if self.pace.is_zero() {
+            return self.fanout.deliver(outgoing.collect()).await;
+        }
+        for one in outgoing {
+            self.fanout.deliver(vec![one]).await;
+            tokio::select! {
+                () = sleep(self.pace) => {}
+                // What is left is sent without a pause rather than not at all.
+                () = self.stop.cancelled() => {}
+            }
+        }
+    }
+}

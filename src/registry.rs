@@ -1,0 +1,231 @@
+//! Who is connected: user → streams, and role → streams.
+//!
+//! Synchronous only, so that no guard of the maps can be held across an await. A place is taken by
+//! [`Registry::reserve`], which holds the caps; the stream can be found by the fan-out once its place is
+//! [`enrolled`](Registration::enroll) by the one thread that owns all streams; it is forgotten when the
+//! [`Registration`] is dropped, however that comes about. The registry never knows of sockets.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::audience::Recipient;
+use crate::clock::Timestamp;
+use crate::store::Viewer;
+
+/// A stream's slot in the table of the thread that owns it. Given again after the stream has ended.
+pub(crate) type Slot = u32;
+
+/// The streams that are open, by user and by role.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    users: DashMap<Arc<str>, Vec<Place>>,
+    roles: DashMap<Arc<str>, HashSet<Slot>>,
+    total: AtomicUsize,
+    per_user: usize,
+    max: usize,
+}
+
+/// One stream in the registry.
+#[derive(Debug)]
+struct Place {
+    connection: Uuid,
+    slot: Option<Slot>,
+    roles: Arc<[Arc<str>]>,
+    since: Timestamp,
+}
+
+/// Why there is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum NoPlace {
+    /// This user has as many as one may have.
+    User,
+    /// The hub has as many as it may have.
+    Hub,
+}
+
+/// A stream as `/notifications/connections` lists it.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Connection {
+    /// The id that the stream was told in `connected`.
+    pub connection_id: Uuid,
+    /// Whose.
+    pub user_id: Arc<str>,
+    /// Their roles.
+    pub roles: Arc<[Arc<str>]>,
+    /// Since when.
+    #[serde(serialize_with = "as_rfc3339")]
+    pub since: Timestamp,
+}
+
+fn as_rfc3339<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(moment)
+}
+
+impl Registry {
+    /// At most `per_user` streams a user and `max` in all.
+    pub(crate) fn new(per_user: usize, max: usize) -> Arc<Self> {
+        Arc::new(Self {
+            users: DashMap::new(),
+            roles: DashMap::new(),
+            total: AtomicUsize::new(0),
+            per_user,
+            max,
+        })
+    }
+
+    /// Takes a place for a stream, or says which cap is reached.
+    pub(crate) fn reserve(
+        self: &Arc<Self>,
+        viewer: Viewer,
+        now: Timestamp,
+    ) -> Result<Registration, NoPlace> {
+        if self.total.fetch_add(1, Ordering::Relaxed) >= self.max {
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return Err(NoPlace::Hub);
+        }
+        let connection = Uuid::now_v7();
+        let mut places = self.users.entry(Arc::clone(&viewer.user)).or_default();
+        if places.len() >= self.per_user {
+            self.total.fetch_sub(1, Ordering::Relaxed);
+            return Err(NoPlace::User);
+        }
+        places.push(Place {
+            connection,
+            slot: None,
+            roles: Arc::clone(&viewer.roles),
+            since: now,
+        });
+        drop(places);
+        Ok(Registration {
+            registry: Arc::clone(self),
+            viewer,
+            connection,
+            slot: None,
+        })
+    }
+
+    /// Calls `found` with the slot of every stream of this recipient. For everyone there is nothing to look up: whoever
+    /// owns the streams has them all.
+    pub(crate) fn each(&self, recipient: &Recipient, mut found: impl FnMut(Slot)) {
+        match recipient {
+            Recipient::User(user) => {
+                if let Some(places) = self.users.get(user) {
+                    places.iter().filter_map(|place| place.slot).for_each(found);
+                }
+            }
+            Recipient::Role(role) => {
+                if let Some(slots) = self.roles.get(role) {
+                    slots.iter().for_each(|slot| found(*slot));
+                }
+            }
+            Recipient::Everyone => {}
+        }
+    }
+
+    /// How many streams there are.
+    pub(crate) fn total(&self) -> usize {
+        self.total.load(Ordering::Relaxed)
+    }
+
+    /// How many users hold at least one.
+    pub(crate) fn users(&self) -> usize {
+        self.users.len()
+    }
+
+    /// How many streams a user has.
+    pub(crate) fn of_user(&self, user: &str) -> usize {
+        self.users.get(user).map_or(0, |places| places.len())
+    }
+
+    /// How many streams each role has.
+    pub(crate) fn by_role(&self) -> Vec<(Arc<str>, usize)> {
+        self.roles
+            .iter()
+            .map(|role| (Arc::clone(role.key()), role.value().len()))
+            .collect()
+    }
+
+    /// Up to `limit` streams, in no order.
+    pub(crate) fn connections(&self, limit: usize) -> Vec<Connection> {
+        let mut listed = Vec::new();
+        for user in &self.users {
+            for place in user.value() {
+                if listed.len() == limit {
+                    return listed;
+                }
+                listed.push(Connection {
+                    connection_id: place.connection,
+                    user_id: Arc::clone(user.key()),
+                    roles: Arc::clone(&place.roles),
+                    since: place.since,
+                });
+            }
+        }
+        listed
+    }
+}
+
+/// A stream's place; dropping it gives the place up.
+#[derive(Debug)]
+pub(crate) struct Registration {
+    registry: Arc<Registry>,
+    viewer: Viewer,
+    connection: Uuid,
+    slot: Option<Slot>,
+}
+
+impl Registration {
+    /// From now on the fan-out finds the stream under this slot.
+    pub(crate) fn enroll(&mut self, slot: Slot) {
+        self.slot = Some(slot);
+        if let Some(mut places) = self.registry.users.get_mut(&self.viewer.user)
+            && let Some(place) = places.iter_mut().find(|p| p.connection == self.connection)
+        {
+            place.slot = Some(slot);
+        }
+        for role in self.viewer.roles.iter() {
+            self.registry
+                .roles
+                .entry(Arc::clone(role))
+                .or_default()
+                .insert(slot);
+        }
+    }
+
+    /// Who the stream is for.
+    pub(crate) fn viewer(&self) -> &Viewer {
+        &self.viewer
+    }
+
+    /// The stream's public id.
+    pub(crate) fn connection(&self) -> Uuid {
+        self.connection
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        self.registry.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(mut places) = self.registry.users.get_mut(&self.viewer.user) {
+            places.retain(|place| place.connection != self.connection);
+        }
+        self.registry
+            .users
+            .remove_if(&self.viewer.user, |_, places| places.is_empty());
+        let Some(slot) = self.slot else { return };
+        for role in self.viewer.roles.iter() {
+            if let Some(mut slots) = self.registry.roles.get_mut(role) {
+                slots.remove(&slot);
+            }
+            self.registry
+                .roles
+                .remove_if(role, |_, slots| slots.is_empty());
+        }
+    }
+}

@@ -1,0 +1,38 @@
+//! Deletes what is older than it is kept, in steps small enough that no publisher notices.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::store::{Retention, Store};
+
+/// How often it looks.
+const EVERY: Duration = Duration::from_secs(60);
+/// The most entries deleted in one commit.
+const STEP: usize = 200;
+/// The wait between two steps, in which publishers have the store to themselves.
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// Runs until `stop`.
+pub(crate) async fn run(store: Arc<dyn Store>, retention: Retention, stop: CancellationToken) {
+    let mut look = interval(EVERY);
+    look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    while stop.run_until_cancelled(look.tick()).await.is_some() {
+        loop {
+            match store.prune(Timestamp::now(), retention, STEP).await {
+                Ok(gone) if gone == STEP => {}
+                Ok(_) => break,
+                Err(error) => {
+                    tracing::warn!(%error, "old entries could not be deleted; trying again later");
+                    break;
+                }
+            }
+            if stop.run_until_cancelled(sleep(PAUSE)).await.is_none() {
+                return;
+            }
+        }
+    }
+}

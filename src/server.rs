@@ -1,0 +1,333 @@
+//! A whole hub from a configuration: opened in order, served, and stopped in order.
+//!
+//! Opening goes from what cannot be shared to what is seen from outside: the data directory and its lock, the store, the
+//! secret, the hub, and the listening socket last, so that nobody is answered by a hub that is not there yet. Stopping
+//! goes the other way round and has a deadline: no new connections; requests in flight are finished while the streams
+//! are told to come back elsewhere; what is left then is cut; the hub writes what it knows, and closes.
+//!
+//! The accept loop is the hub's own, because it needs what a general server does not offer: a timeout for silent
+//! clients, a bound on connections that says so to whoever is over it, and sockets that can be handed to the hub.
+
+mod accept;
+mod connection;
+mod descriptors;
+
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use axum::Router;
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinError;
+
+use self::accept::Acceptor;
+use self::descriptors::Descriptors;
+use crate::auth::{Authenticator, Secret, SecretError};
+use crate::clock::Timestamp;
+use crate::config::{Config, InvalidValue};
+use crate::http::{Codes, standalone};
+use crate::hub::Hub;
+use crate::store::sqlite::{SqliteOptions, SqliteStore};
+use crate::store::{OpenStoreError, StoreError};
+
+/// Connections that the kernel holds for us between two looks; it cuts this to its own bound (`somaxconn`).
+const BACKLOG: u32 = 4_096;
+
+/// Why a hub cannot be opened. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// A value of the configuration is not allowed.
+    #[error(transparent)]
+    Config(#[from] InvalidValue),
+    /// The data directory cannot be made or written.
+    #[error("cannot use the data directory {path}: {source}")]
+    Data {
+        /// The directory, or a file in it.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another hub runs on the data directory.
+    #[error("the data directory {path} is in use by another campanile")]
+    InUse {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] OpenStoreError),
+    /// The secret cannot be read or made.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
+    /// The store was opened and then did not answer.
+    #[error("the hub cannot start: {0}")]
+    Start(#[from] StoreError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A thread of this process ended unexpectedly.
+    #[error("opening was cut short: {0}")]
+    Interrupted(#[from] JoinError),
+}
+
+impl OpenError {
+    /// Whether it is about what is kept on disk.
+    pub fn is_store(&self) -> bool {
+        matches!(
+            self,
+            Self::Data { .. }
+                | Self::InUse { .. }
+                | Self::Store(_)
+                | Self::Secret(_)
+                | Self::Start(_)
+        )
+    }
+
+    /// Whether it is about the configuration.
+    pub fn is_config(&self) -> bool {
+        matches!(self, Self::Config(_))
+    }
+}
+
+/// Why a hub stopped by itself.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// Its store is damaged: it does not go on building on it.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+}
+
+/// A hub that listens, and accepts connections once it is [run](Server::run).
+pub struct Server {
+    config: Config,
+    hub: Hub,
+    codes: Codes,
+    listener: TcpListener,
+    address: SocketAddr,
+    announced: Announcement,
+    _lock: File,
+}
+
+impl Server {
+    /// Opens everything that the configuration names; see the module for the order.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open(config: Config) -> Result<Self, OpenError> {
+        Self::open_with(config, false).await
+    }
+
+    /// The same; `new_epoch` tells every client that what it has seen may not be what is stored, as it must be when the
+    /// file was put back from a copy.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_with(mut config: Config, new_epoch: bool) -> Result<Self, OpenError> {
+        config.validate()?;
+        Descriptors::raise().divide(&mut config);
+        let kept = config.clone();
+        let (lock, opened, secret) =
+            tokio::task::spawn_blocking(move || open_files(&kept, new_epoch)).await??;
+        let authenticator = Authenticator::new(secret, &config.auth);
+        let hub = Hub::start(opened, &config, authenticator).await?;
+        let listening = listen(config.serve.listen).and_then(|listener| {
+            let address = listener.local_addr()?;
+            Ok((listener, address))
+        });
+        let announced = listening.and_then(|(listener, address)| {
+            let announced = Announcement::write(config.serve.address_path(), &base_url(address))?;
+            Ok((listener, address, announced))
+        });
+        match announced {
+            Ok((listener, address, announced)) => Ok(Self {
+                config,
+                hub,
+                codes: Codes::new(),
+                listener,
+                address,
+                announced,
+                _lock: lock,
+            }),
+            Err(source) => {
+                hub.close().await;
+                let address = config.serve.listen;
+                Err(OpenError::Listen { address, source })
+            }
+        }
+    }
+
+    /// Where it listens; the port is the real one if the configuration said 0.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The hub, to publish and subscribe within the process.
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// A link that signs in to the console: once, within [`crate::http::CODE_LIFETIME`]. Without a code, if the system
+    /// has no randomness to make one of.
+    pub fn console_link(&self) -> String {
+        let base = base_url(self.address);
+        match self.codes.issue(Timestamp::now()) {
+            Some((code, _)) => format!("{base}/sign-in?code={code}"),
+            None => base,
+        }
+    }
+
+    /// Serves until `shutdown` resolves, then stops in order within `serve.drain`.
+    ///
+    /// # Errors
+    /// [`RunError`], after stopping in order as well.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
+        let router = standalone(self.hub.clone(), &self.config, self.codes);
+        let outcome = accept_until(self.listener, router, self.hub, &self.config, shutdown).await;
+        self.announced.withdraw();
+        outcome
+    }
+}
+
+/// Serves a hub on a listener until `shutdown` resolves, then stops both: requests in flight are finished, streams are told to
+/// come back, and what is left after `serve.drain` is cut. The hub is closed when this returns.
+///
+/// # Errors
+/// [`RunError`], after stopping in order as well.
+pub async fn serve(
+    listener: TcpListener,
+    hub: Hub,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let router = standalone(hub.clone(), config, Codes::new());
+    accept_until(listener, router, hub, config, shutdown).await
+}
+
+async fn accept_until(
+    listener: TcpListener,
+    router: Router,
+    hub: Hub,
+    config: &Config,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), RunError> {
+    let acceptor = Acceptor::new(router, config);
+    let outcome = tokio::select! {
+        biased;
+        damage = hub.damaged() => Err(RunError::Damaged(damage)),
+        () = shutdown => Ok(()),
+        never = acceptor.run(&listener) => match never {},
+    };
+    // From here on new clients are refused by the kernel and go elsewhere, or come back to the next start.
+    drop(listener);
+    let orderly = async { tokio::join!(acceptor.drain(), hub.drain()) };
+    if tokio::time::timeout(config.serve.drain, orderly)
+        .await
+        .is_err()
+    {
+        tracing::warn!("the deadline of the stop has come; what is left is cut");
+    }
+    acceptor.cut().await;
+    hub.close().await;
+    outcome
+}
+
+/// Everything that blocks on the disk.
+fn open_files(
+    config: &Config,
+    new_epoch: bool,
+) -> Result<(File, crate::store::Opened, Secret), OpenError> {
+    let data = &config.serve.data;
+    let unusable = |path: &Path| {
+        let path = path.to_owned();
+        move |source| OpenError::Data { path, source }
+    };
+    make_private(data).map_err(unusable(data))?;
+    let lock_path = config.serve.lock_path();
+    let lock = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&lock_path)
+        .map_err(unusable(&lock_path))?;
+    lock.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => OpenError::InUse { path: data.clone() },
+        TryLockError::Error(source) => unusable(&lock_path)(source),
+    })?;
+    let opened = SqliteStore::open(
+        &config.serve.database_path(),
+        store_options(config, new_epoch),
+    )?;
+    let secret = Secret::load_or_create(&config.serve.secret_path())?;
+    Ok((lock, opened, secret))
+}
+
+/// A directory that only its owner can look into: it will hold the secret and what people are told.
+fn make_private(directory: &Path) -> io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(directory)
+}
+
+fn store_options(config: &Config, new_epoch: bool) -> SqliteOptions {
+    let defaults = SqliteOptions::default();
+    SqliteOptions {
+        max_batch: config.delivery.max_batch,
+        first_ask: config
+            .delivery
+            .retry
+            .first()
+            .copied()
+            .unwrap_or(defaults.first_ask),
+        new_epoch,
+        ..defaults
+    }
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    // A restart must not wait for the last run's connections to time out.
+    #[cfg(not(windows))]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// How this machine reaches it: "every address" is not one that can be called.
+fn base_url(mut address: SocketAddr) -> String {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
+            SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        });
+    }
+    format!("http://{address}")
+}
+
+/// The file that tells other commands where the hub of this data directory can be reached.
+struct Announcement(PathBuf);
+
+impl Announcement {
+    fn write(path: PathBuf, base_url: &str) -> io::Result<Self> {
+        std::fs::write(&path, format!("{base_url}\n"))?;
+        Ok(Self(path))
+    }
+
+    /// After a crash the file stays; the lock then tells that nobody is there.
+    fn withdraw(self) {
+        if let Err(error) = std::fs::remove_file(&self.0) {
+            tracing::warn!(%error, "the file with the hub's address could not be removed");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! One connection: HTTP/1.x until it ends, or until a stream takes its socket.
+//!
+//! The future is polled by hand for the sake of one moment: when hyper has written a stream's response head, the
+//! connection is taken apart and the socket goes to the hub (see [`crate::http`]'s `handover` for why this is sound).
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use axum::Router;
+use hyper::server::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_util::sync::CancellationToken;
+
+use crate::http::{ConnectionService, FlushWatch, Transfer};
+
+/// How long, and for how many bytes, a client that is still sending is listened to after it has been refused.
+const LINGER: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// How a connection was left.
+enum Left {
+    /// It ended.
+    Ended,
+    /// It ended while its client may still be sending.
+    Refused,
+    /// A stream is to have its socket.
+    HandedOver,
+}
+
+/// Serves a connection. When `draining` is cancelled it finishes the request it is in and ends.
+pub(crate) fn serve_connection(
+    socket: TcpStream,
+    http: &http1::Builder,
+    router: Router,
+    draining: CancellationToken,
+) -> impl Future<Output = ()> + Send + 'static {
+    let transfer = Arc::new(Transfer::default());
+    let io = FlushWatch {
+        io: TokioIo::new(socket),
+        transfer: Arc::clone(&transfer),
+    };
+    let service = ConnectionService {
+        router,
+        transfer: Arc::clone(&transfer),
+    };
+    let mut connection = http.serve_connection(io, service);
+    async move {
+        let mut told_to_end = pin!(draining.cancelled_owned());
+        let mut ending = false;
+        let left = poll_fn(|context| {
+            if !ending && told_to_end.as_mut().poll(context).is_ready() {
+                ending = true;
+                Pin::new(&mut connection).graceful_shutdown();
+            }
+            match Pin::new(&mut connection).poll(context) {
+                Poll::Ready(Ok(())) if transfer.refused_body() => Poll::Ready(Left::Refused),
+                Poll::Ready(Ok(())) => Poll::Ready(Left::Ended),
+                Poll::Ready(Err(error)) if error.is_parse() => Poll::Ready(Left::Refused),
+                Poll::Ready(Err(error)) => {
+                    tracing::debug!(%error, "a connection broke");
+                    Poll::Ready(Left::Ended)
+                }
+                Poll::Pending if transfer.is_ready() => Poll::Ready(Left::HandedOver),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await;
+
+        let parts = connection.into_parts();
+        let socket = parts.io.io.into_inner();
+        match left {
+            Left::Ended => {}
+            Left::Refused => linger(socket).await,
+            Left::HandedOver if parts.read_buf.is_empty() => hand_over(socket, &transfer),
+            // The client has sent something after its request for a stream: nobody would answer it.
+            Left::HandedOver => {}
+        }
+    }
+}
+
+fn hand_over(socket: TcpStream, transfer: &Transfer) {
+    let Some((stream, framing)) = transfer.take() else {
+        return;
+    };
+    match socket.into_std() {
+        Ok(socket) => stream.attach(socket, framing),
+        Err(error) => tracing::warn!(%error, "a stream's socket could not be taken"),
+    }
+}
+
+/// Ends a connection whose client may still be sending: closing at once would make the kernel answer those bytes with a
+/// reset, which can tear the response away before it is read.
+pub(crate) async fn linger(mut socket: TcpStream) {
+    if socket.shutdown().await.is_err() {
+        return;
+    }
+    let listen = async {
+        let mut scrap = vec![0u8; 16 * 1024];
+        let mut left = LINGER_BYTES;
+        while let Ok(read) = socket.read(&mut scrap).await {
+            left = left.saturating_sub(read);
+            if read == 0 || left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever sends longer than that is cut off in the middle of it.
+    let _ = tokio::time::timeout(LINGER, listen).await;
+}

@@ -1,0 +1,334 @@
+//! The store's contract: a log that is appended to in commit order, and what became of each entry.
+//!
+//! Everything that must survive the process goes through [`Store`]; nothing here says how it is kept. One suite of
+//! tests runs against every store. Three rules carry the hub's promises:
+//!
+//! - **An append that returned is durable** (fsync), and its position is final. Positions rise by one in commit order.
+//! - **What is settled is decided.** Up to the settled position every recipient has a verdict: a row says what became
+//!   of it, and *no row means that it was sent at the first try*. So a delivered notification costs no write of its
+//!   own, and after a crash everything past the settled position is simply owed again.
+//! - **Verdicts are written in the order in which they were given**, folded into whatever commit comes next;
+//!   [`Store::flush`] waits for that commit.
+
+pub mod sqlite;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::audience::Recipient;
+use crate::auth::StoredKey;
+use crate::clock::Timestamp;
+use crate::log::{Epoch, Position};
+use crate::notification::{Entry, Notification};
+
+/// How many commits' worth of entries wait in memory for the queue. When it is full the rest is not handed over, and
+/// the queue reads it from the log: what is handed over is a cache of the log, never the only copy.
+pub const HANDOVER_COMMITS: usize = 256;
+
+/// What the store answers an [`Store::append`] with, for each notification in order.
+pub type Appended = Result<Position, Conflict>;
+
+/// A notification that breaks a constraint of the database, and was left out while its neighbours were stored.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("it conflicts with what is stored: {0}")]
+pub struct Conflict(pub String);
+
+/// Why the store could not do what was asked. Nothing was stored or changed.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum StoreError {
+    /// It cannot write or read at present (disk full, file locked, stopped); trying again later may work.
+    #[error("the store is not available: {0}")]
+    Unavailable(String),
+    /// More is waiting to be stored than the configured bound.
+    #[error("the store has too much waiting")]
+    Full,
+    /// The file is damaged. The hub stops rather than build on it.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// A name that is taken.
+    #[error("{0} exists already")]
+    Conflict(String),
+}
+
+/// Why a store cannot be opened. Nothing was overwritten.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// The directory or file cannot be made, read or written.
+    #[error("cannot open the store {path}: {reason}")]
+    Io {
+        /// The file or directory.
+        path: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// Another process serves it.
+    #[error("the store {path} is in use by another campanile")]
+    Locked {
+        /// The file.
+        path: String,
+    },
+    /// It is a file of something else.
+    #[error("{path} is not a Campanile store: {reason}")]
+    Foreign {
+        /// The file.
+        path: String,
+        /// What gave it away.
+        reason: String,
+    },
+    /// A later version of Campanile made it.
+    #[error(
+        "{path} has schema version {found}; this Campanile knows up to {known}. Use the newer one"
+    )]
+    Newer {
+        /// The file.
+        path: String,
+        /// The file's version.
+        found: i64,
+        /// The latest version known here.
+        known: i64,
+    },
+    /// It is damaged.
+    #[error("the store {path} is damaged: {reason}")]
+    Damaged {
+        /// The file.
+        path: String,
+        /// What the check found.
+        reason: String,
+    },
+}
+
+/// An open store, and what it hands over.
+pub struct Opened {
+    /// The store.
+    pub store: Arc<dyn Store>,
+    /// The entries of each commit, in commit order; with holes when the receiver is slow (see [`HANDOVER_COMMITS`]).
+    pub committed: mpsc::Receiver<Vec<Entry>>,
+    /// Where the log stands.
+    pub log: LogState,
+}
+
+/// Where the log stands at a moment.
+#[derive(Clone, Debug)]
+pub struct LogState {
+    /// The database's epoch.
+    pub epoch: Epoch,
+    /// The last position given.
+    pub head: Position,
+    /// Up to here every recipient has a verdict.
+    pub settled: Position,
+}
+
+/// What the hub decided about recipients since it last told the store. All of it is applied in one transaction:
+/// first the settled position and `owed`, then `sent`, then `marks`.
+#[derive(Clone, Debug, Default)]
+pub struct Verdicts {
+    /// Every entry up to here has been through the fan-out. Never lowers what is stored.
+    pub settled: Position,
+    /// Recipients that nobody took it for at the first try.
+    pub owed: Vec<(Position, Recipient)>,
+    /// Owed or failed recipients that have it now. One that has no row is left without: it was never owed.
+    pub sent: Vec<(Position, Recipient)>,
+    /// For each user the highest position served to any of their streams; never lowers what is stored.
+    pub marks: Vec<(Arc<str>, Position)>,
+}
+
+/// Which entries a stream may see: those addressed to its user, to one of its roles, or to everyone.
+#[derive(Clone, Debug)]
+pub struct Viewer {
+    /// The user.
+    pub user: Arc<str>,
+    /// Their roles, at most [`crate::notification::MAX_ROLES`].
+    pub roles: Arc<[Arc<str>]>,
+}
+
+/// What a stream asks for when it begins.
+#[derive(Clone, Debug)]
+pub struct StartQuery {
+    /// Whose stream.
+    pub viewer: Viewer,
+    /// The place that the client brought, if it is one of this epoch and not past `head`.
+    pub cursor: Option<Position>,
+    /// The place up to which the fan-out had come when the stream was registered: everything later reaches it live.
+    pub head: Position,
+    /// The most entries that may be between its place and `head` before it is told to refetch instead.
+    pub replay_limit: usize,
+    /// What has expired by now is not owed.
+    pub now: Timestamp,
+}
+
+/// Where a stream begins, and what it is told first.
+#[derive(Clone, Debug)]
+pub struct Start {
+    /// The cursor; without one the user's mark; without that `head`.
+    pub place: Position,
+    /// More than the replay limit lies between, or part of it is pruned: the stream goes on from `head` with a `gap`.
+    pub gap: bool,
+    /// Broadcasts between have been pruned.
+    pub broadcasts_missed: bool,
+    /// Whether anything addressed to the user by name is still owed or failed at or below the place it goes on from.
+    pub owes: bool,
+}
+
+/// A stretch of the log for one viewer.
+#[derive(Clone, Debug)]
+pub struct PageQuery {
+    /// Whose stream.
+    pub viewer: Viewer,
+    /// Entries after this.
+    pub after: Position,
+    /// Up to and including this.
+    pub upto: Position,
+    /// At most so many entries.
+    pub limit: usize,
+    /// At most so many bytes of bodies, but always one entry.
+    pub max_bytes: usize,
+    /// Entries that have expired by now are left out.
+    pub now: Timestamp,
+}
+
+/// A part of the log as one viewer sees it, rising.
+#[derive(Clone, Debug, Default)]
+pub struct Page {
+    /// The entries.
+    pub entries: Vec<PageEntry>,
+    /// The page covers everything up to here: `upto` if it is complete, else the last entry's position.
+    pub covers: Position,
+}
+
+/// An entry, and whether serving it changes a verdict.
+#[derive(Clone, Debug)]
+pub struct PageEntry {
+    /// The entry.
+    pub entry: Entry,
+    /// One of the viewer's recipients is owed or failed here, or the entry is not settled: who serves it says so.
+    pub undecided: bool,
+}
+
+/// When those who did not take a notification are asked again.
+#[derive(Clone, Debug)]
+pub struct RetrySchedule {
+    /// The wait before each attempt; after the last the recipient has failed.
+    pub delays: Arc<[Duration]>,
+}
+
+/// What one round of asking again came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// Recipients asked and still owed, with attempts left.
+    pub still_owed: usize,
+    /// Recipients that have failed now.
+    pub failed: usize,
+    /// Recipients whose notification expired before they took it.
+    pub expired: usize,
+    /// When the next one is due; none if nobody is owed.
+    pub next_due: Option<Timestamp>,
+}
+
+/// How long entries are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Notifications.
+    pub notifications: Duration,
+    /// Broadcasts.
+    pub broadcasts: Duration,
+}
+
+/// How much there is of everything.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Stored notifications.
+    pub notifications: u64,
+    /// Stored broadcasts.
+    pub broadcasts: u64,
+    /// Recipients owed.
+    pub owed: u64,
+    /// Recipients failed.
+    pub failed: u64,
+    /// When the oldest notification that is still owed was accepted.
+    pub oldest_owed: Option<Timestamp>,
+}
+
+/// A log that is appended to in commit order, and what became of each entry.
+pub trait Store: Send + Sync + 'static {
+    /// Stores notifications durably, in order, all in one commit (with those of other callers). Every answer comes after the
+    /// fsync. Dropping the future does not undo anything: the commit and its hand-over happen all the same.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] at once when too much is waiting; otherwise nothing of it was stored.
+    fn append(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>>;
+
+    /// Takes verdicts to be written with the next commit, at once and without waiting. If writing fails they are kept
+    /// and tried again with the commit after.
+    fn record(&self, verdicts: Verdicts);
+
+    /// Waits until every verdict recorded before this call is durable; at once if none is waiting.
+    ///
+    /// # Errors
+    /// If the commit that would have carried them failed.
+    fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Where a stream begins. A cursor proves that its client has everything up to it, so recipients that were
+    /// re-opened by a crash at or below it become sent.
+    fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>>;
+
+    /// The entries of the log for one viewer.
+    fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// Those addressed to the viewer's user by name that are still owed or failed; the same bounds as a page.
+    fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// The log itself, for whoever was not handed it: at most `limit` entries after `after`, without holes.
+    fn entries(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
+
+    /// Counts an attempt for every recipient that is owed and due, at most `limit` of them, oldest due first. Each is
+    /// looked at first: one whose notification has expired is not asked.
+    fn ask_again(
+        &self,
+        now: Timestamp,
+        schedule: RetrySchedule,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Asked, StoreError>>;
+
+    /// Deletes at most `limit` entries that are older than they are kept, raising the floors in the same transaction.
+    /// Returns how many went.
+    fn prune(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>>;
+
+    /// How much there is.
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>>;
+
+    /// Whether the store answers.
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Keeps an API key.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] if its name is taken.
+    fn insert_key(&self, key: StoredKey) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Every API key, revoked ones too, by name.
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>>;
+
+    /// Revokes a key; false if there is none of that name that is not revoked.
+    fn revoke_key(&self, name: String, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Resolves when the store found itself damaged: the hub then stops.
+    fn damaged(&self) -> BoxFuture<'_, String>;
+
+    /// Writes what is waiting and closes. Later calls get [`StoreError::Unavailable`].
+    fn close(&self) -> BoxFuture<'_, ()>;
+}

@@ -1,0 +1,367 @@
+//! The store on SQLite: one file, nothing to install.
+//!
+//! One thread writes (group commit), a few read (snapshots), and this is the face they have in common, which only
+//! passes work on and waits. What SQLite needs to be held to its promises (savepoints, what an
+//! error has rolled back, when a log is cut back) is known here and nowhere else.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `schema.sql` | the tables |
+//! | `open.rs` | opening, creating, refusing |
+//! | `writer.rs` | the thread that writes, and its commits |
+//! | `mailbox.rs` | verdicts on their way to the next commit |
+//! | `reader.rs` | the threads that read |
+//! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
+//! | `pages.rs` | the log as one viewer sees it |
+//! | `failure.rs` | what errors mean, and who is told |
+//! | `threads.rs` | how work gets to a thread, and how it ends |
+
+mod deliveries;
+mod entries;
+mod failure;
+mod keys;
+mod mailbox;
+mod open;
+mod pages;
+mod reader;
+mod threads;
+mod writer;
+
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+
+use self::deliveries::InDoubt;
+use self::failure::{Failure, Health, closed};
+use self::mailbox::Mailbox;
+use self::reader::Readers;
+use self::threads::{Feed, spawn};
+use self::writer::{Append, Errand, Job, Writer};
+use super::{
+    Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, OpenStoreError, Opened, Page, PageQuery,
+    Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
+};
+use crate::auth::StoredKey;
+use crate::clock::Timestamp;
+use crate::log::Position;
+use crate::notification::{Entry, Notification};
+
+/// How many writes other than appends wait for the writer. Whoever comes then waits outside.
+const MAX_ERRANDS: usize = 256;
+
+/// How the store is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteOptions {
+    /// The most notifications in one commit; a batch that passes it still goes in whole.
+    pub max_batch: usize,
+    /// The most notifications that wait for the writer; what comes then is answered [`StoreError::Full`].
+    pub max_waiting: usize,
+    /// How long after nobody took it a recipient is first asked again.
+    pub first_ask: Duration,
+    /// Draws a new epoch: the file was put back from a copy, and positions may mean other entries than before.
+    pub new_epoch: bool,
+    /// Threads that read, at least one.
+    pub readers: usize,
+    /// The most pages (of 4 KiB) that the file may have: beyond, it is as if the disk were full. None: what SQLite
+    /// allows, some 17 TB.
+    pub max_pages: Option<u32>,
+}
+
+impl Default for SqliteOptions {
+    fn default() -> Self {
+        Self {
+            max_batch: 1_024,
+            max_waiting: 4_096,
+            first_ask: Duration::from_secs(1),
+            new_epoch: false,
+            readers: 2,
+            max_pages: None,
+        }
+    }
+}
+
+/// A store in an SQLite file. Dropped without [`Store::close`], its threads still finish what was accepted, and then
+/// let go of the file.
+pub struct SqliteStore {
+    jobs: Feed<Job>,
+    mailbox: Arc<Mailbox>,
+    readers: Readers,
+    health: Arc<Health>,
+    max_waiting: usize,
+    waiting: Arc<Semaphore>,
+    errands: Arc<Semaphore>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    ended: tokio::sync::Mutex<()>,
+}
+
+impl SqliteStore {
+    /// Opens the store in this file, making it and its directory if they are not there. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`OpenStoreError`]; then nothing was overwritten.
+    pub fn open(path: &Path, options: SqliteOptions) -> Result<Opened, OpenStoreError> {
+        let database = open::open(path, &options)?;
+        let health = Arc::new(Health::new());
+        let cannot_start = |error: std::io::Error| OpenStoreError::Io {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        };
+        let (readers, reading) =
+            Readers::start(database.readers, health.clone()).map_err(cannot_start)?;
+        // Room for each notification that may wait, each errand, and a wake-up: sending never meets a full channel.
+        let max_waiting = options.max_waiting.clamp(1, Semaphore::MAX_PERMITS / 2);
+        let (jobs, work) = Feed::new(max_waiting + MAX_ERRANDS + 1);
+        let (handover, committed) = mpsc::channel(HANDOVER_COMMITS);
+        let mailbox = Arc::new(Mailbox::new());
+        let writer = Writer {
+            connection: database.writer,
+            jobs: work,
+            mailbox: mailbox.clone(),
+            committed: handover,
+            health: health.clone(),
+            head: database.log.head,
+            in_doubt: InDoubt {
+                after: database.log.settled,
+                upto: database.log.head,
+            },
+            max_batch: options.max_batch,
+            first_ask: options.first_ask,
+            wal: database.wal,
+            readers: reading,
+        };
+        let lock = database.lock;
+        let thread = spawn("campanile-writer", health.clone(), move || {
+            writer.run();
+            drop(lock);
+        })
+        .map_err(cannot_start)?;
+        let store = Self {
+            jobs,
+            mailbox,
+            readers,
+            health,
+            max_waiting,
+            waiting: Arc::new(Semaphore::new(max_waiting)),
+            errands: Arc::new(Semaphore::new(MAX_ERRANDS)),
+            writer: Mutex::new(Some(thread)),
+            ended: tokio::sync::Mutex::new(()),
+        };
+        Ok(Opened {
+            store: Arc::new(store),
+            committed,
+            log: database.log,
+        })
+    }
+
+    /// Hands notifications to the writer; what is returned is where its answer will come.
+    fn enqueue(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> Result<oneshot::Receiver<Result<Vec<Appended>, StoreError>>, StoreError> {
+        // A batch larger than all the room there is takes all of it, rather than be refused for ever.
+        let share = notifications.len().clamp(1, self.max_waiting);
+        let share = u32::try_from(share).unwrap_or(u32::MAX);
+        let room = self.waiting.clone().try_acquire_many_owned(share);
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Append(Append {
+            notifications,
+            answer,
+            room: room.map_err(|_| StoreError::Full)?,
+        }))?;
+        Ok(answered)
+    }
+
+    /// Has the writer do something inside its next transaction.
+    async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        W: FnOnce(&Connection) -> Result<T, Failure> + Send + 'static,
+    {
+        let room = self.errands.clone().acquire_owned().await;
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(Job::Errand(Box::new(Write {
+            work: Some(work),
+            outcome: Err(closed()),
+            answer,
+            _room: room.map_err(|_| closed())?,
+        })))?;
+        answered.await.map_err(|_| closed())?
+    }
+}
+
+/// An errand made of a closure.
+struct Write<W, T> {
+    work: Option<W>,
+    outcome: Result<T, StoreError>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+    _room: OwnedSemaphorePermit,
+}
+
+impl<W, T> Errand for Write<W, T>
+where
+    W: FnOnce(&Connection) -> Result<T, Failure> + Send,
+    T: Send,
+{
+    fn perform(&mut self, connection: &Connection) -> Result<(), Failure> {
+        if let Some(work) = self.work.take() {
+            self.outcome = Ok(work(connection)?);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, conflict: Conflict) {
+        self.outcome = Err(StoreError::Unavailable(conflict.to_string()));
+    }
+
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>) {
+        // Whoever asked may be gone; the work is done all the same.
+        let _ = self.answer.send(committed.and(self.outcome));
+    }
+}
+
+impl Store for SqliteStore {
+    fn append(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
+        // Handed in now and not when the future is first polled: calls are stored in the order in which they are made.
+        match self.enqueue(notifications) {
+            Ok(answered) => async move { answered.await.map_err(|_| closed())? }.boxed(),
+            Err(error) => async move { Err(error) }.boxed(),
+        }
+    }
+
+    fn record(&self, verdicts: Verdicts) {
+        if self.mailbox.record(verdicts) {
+            // A full channel wakes the writer as well; a closed one is emptied of verdicts before it ends.
+            let _ = self.jobs.send(Job::Wake);
+        }
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            if self.mailbox.waiting() {
+                // Every transaction begins with the mailbox, so one with nothing else to do will do.
+                self.write(|_| Ok(())).await?;
+            }
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>> {
+        async move {
+            let asked = query.clone();
+            let (start, reopened) = self.readers.ask(move |c| pages::start(c, &asked)).await?;
+            if !reopened {
+                return Ok(start);
+            }
+            let (keys, place, now) = (pages::keys(&query.viewer), start.place, query.now);
+            self.write(move |c| deliveries::settle_reopened(c, &keys, place, now))
+                .await?;
+            let (start, _) = self.readers.ask(move |c| pages::start(c, &query)).await?;
+            Ok(start)
+        }
+        .boxed()
+    }
+
+    fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.readers.ask(move |c| pages::page(c, &query)).boxed()
+    }
+
+    fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.readers.ask(move |c| pages::owed(c, &query)).boxed()
+    }
+
+    fn entries(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.readers
+            .ask(move |c| pages::entries(c, after, limit))
+            .boxed()
+    }
+
+    fn ask_again(
+        &self,
+        now: Timestamp,
+        schedule: RetrySchedule,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Asked, StoreError>> {
+        self.write(move |c| deliveries::ask_again(c, now, &schedule, limit))
+            .boxed()
+    }
+
+    fn prune(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+        self.write(move |c| entries::prune(c, now, retention, limit))
+            .boxed()
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        self.readers.ask(pages::counts).boxed()
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            // Both kinds of thread answer. A transaction without changes costs no fsync.
+            self.readers.ask(|_| Ok(())).await?;
+            self.write(|_| Ok(())).await
+        }
+        .boxed()
+    }
+
+    fn insert_key(&self, key: StoredKey) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let name = key.name.clone();
+            if self.write(move |c| keys::insert(c, &key)).await? {
+                Ok(())
+            } else {
+                Err(StoreError::Conflict(name.to_string()))
+            }
+        }
+        .boxed()
+    }
+
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>> {
+        self.readers.ask(keys::all).boxed()
+    }
+
+    fn revoke_key(&self, name: String, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.write(move |c| keys::revoke(c, &name, now)).boxed()
+    }
+
+    fn damaged(&self) -> BoxFuture<'_, String> {
+        self.health.until_damaged().boxed()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        async move {
+            self.readers.close();
+            self.jobs.close();
+            // Whoever closes second waits for the first.
+            let _ended = self.ended.lock().await;
+            let writer = self
+                .writer
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take();
+            if let Some(writer) = writer {
+                // A writer that panicked has raised its alarm itself.
+                let _ = tokio::task::spawn_blocking(|| writer.join()).await;
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,224 @@
+//! Entries of the log as rows: how they come, how they are read, how they go.
+//!
+//! An entry stands once in `entry` and once for each recipient's key in `audience`, written and deleted together.
+
+use rusqlite::types::Type;
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
+use uuid::Uuid;
+
+use super::failure::Failure;
+use crate::audience::Audience;
+use crate::clock::Timestamp;
+use crate::log::Position;
+use crate::notification::{Entry, Kind, Notification};
+use crate::store::Retention;
+
+/// The columns that [`entry_of`] reads, in its order.
+pub(super) const COLUMNS: &str = "position, kind, id, audience, created_ms, expires_ms, body";
+
+/// A position as SQLite keeps it. One past what 63 bits hold can only come from a client, and is then past every entry.
+pub(super) fn stored(position: Position) -> i64 {
+    i64::try_from(position.0).unwrap_or(i64::MAX)
+}
+
+/// A number of milliseconds as SQLite keeps it.
+pub(super) fn millis(moment: Timestamp) -> i64 {
+    i64::try_from(moment.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// A count as SQLite keeps it.
+pub(super) fn count(n: usize) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// The position in a column.
+pub(super) fn position_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Position> {
+    unsigned(row, column).map(Position)
+}
+
+/// The moment in a column.
+pub(super) fn moment_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Timestamp> {
+    unsigned(row, column).map(Timestamp::from_millis)
+}
+
+/// The number in a column that no version of this code makes negative.
+pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
+    let value: i64 = row.get(column)?;
+    u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
+}
+
+const fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Notification => "notification",
+        Kind::Broadcast => "broadcast",
+    }
+}
+
+/// The entry in a row of [`COLUMNS`].
+pub(super) fn entry_of(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    let unreadable = |column: usize, what: &str| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
+    };
+    let kind = match row.get_ref(1)?.as_str()? {
+        "notification" => Kind::Notification,
+        "broadcast" => Kind::Broadcast,
+        _ => return Err(unreadable(1, "an unknown kind of entry")),
+    };
+    let audience = Audience::from_text(row.get_ref(3)?.as_str()?)
+        .ok_or_else(|| unreadable(3, "not an audience"))?;
+    let expires_at: Option<i64> = row.get(5)?;
+    Ok(Entry {
+        position: position_of(row, 0)?,
+        id: Uuid::from_bytes(row.get(2)?),
+        kind,
+        audience,
+        created_at: moment_of(row, 4)?,
+        expires_at: expires_at.map(|_| moment_of(row, 5)).transpose()?,
+        body: row.get_ref(6)?.as_str()?.into(),
+    })
+}
+
+/// The statements of an append, prepared once for all drafts of a commit.
+pub(super) struct Inserts<'c> {
+    entry: CachedStatement<'c>,
+    audience: CachedStatement<'c>,
+}
+
+impl<'c> Inserts<'c> {
+    pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
+        Ok(Self {
+            entry: connection.prepare_cached(
+                "INSERT INTO entry (position, kind, id, publisher, audience, created_ms, expires_ms, body)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            )?,
+            audience: connection
+                .prepare_cached("INSERT INTO audience (key, position) VALUES (?1, ?2)")?,
+        })
+    }
+
+    /// Stores a notification at a position. The head is the caller's to move.
+    pub(super) fn insert(
+        &mut self,
+        notification: &Notification,
+        position: Position,
+    ) -> rusqlite::Result<()> {
+        self.entry.execute(params![
+            stored(position),
+            kind_name(notification.kind),
+            notification.id.as_bytes(),
+            notification.publisher,
+            notification.audience.to_text(),
+            millis(notification.created_at),
+            notification.expires_at.map(millis),
+            notification.body,
+        ])?;
+        for recipient in notification.audience.recipients() {
+            self.audience
+                .execute(params![recipient.to_string(), stored(position)])?;
+        }
+        Ok(())
+    }
+}
+
+/// The entry that a notification became.
+pub(super) fn placed(notification: &Notification, position: Position) -> Entry {
+    Entry {
+        position,
+        id: notification.id,
+        kind: notification.kind,
+        audience: notification.audience.clone(),
+        created_at: notification.created_at,
+        expires_at: notification.expires_at,
+        body: notification.body.clone(),
+    }
+}
+
+/// Stores how far the log has come.
+pub(super) fn set_head(connection: &Connection, head: Position) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE hub SET head = ?1")?
+        .execute([stored(head)])?;
+    Ok(())
+}
+
+/// Deletes at most `limit` settled entries that are older than they are kept, broadcasts first, and raises the floors.
+pub(super) fn prune(
+    connection: &Connection,
+    now: Timestamp,
+    retention: Retention,
+    limit: usize,
+) -> Result<usize, Failure> {
+    let mut pruned = 0;
+    for (kind, kept, raise_floor) in [
+        (
+            Kind::Broadcast,
+            retention.broadcasts,
+            "UPDATE hub SET broadcast_floor = max(broadcast_floor, ?1)",
+        ),
+        (
+            Kind::Notification,
+            retention.notifications,
+            "UPDATE hub SET inbox_floor = max(inbox_floor, ?1)",
+        ),
+    ] {
+        let old = too_old(connection, kind, now.saturating_sub(kept), limit - pruned)?;
+        let Some(floor) = old.iter().map(|(position, _)| *position).max() else {
+            continue;
+        };
+        for (position, audience) in &old {
+            delete(connection, *position, audience)?;
+        }
+        connection
+            .prepare_cached(raise_floor)?
+            .execute([stored(floor)])?;
+        pruned += old.len();
+    }
+    Ok(pruned)
+}
+
+/// Settled entries of a kind made before `cutoff`, the oldest first, with their keys.
+fn too_old(
+    connection: &Connection,
+    kind: Kind,
+    cutoff: Timestamp,
+    limit: usize,
+) -> rusqlite::Result<Vec<(Position, String)>> {
+    // By age and not by position: an entry from a day when the clock was ahead must not hold up all that follow it.
+    connection
+        .prepare_cached(
+            "SELECT position, audience FROM entry
+             WHERE kind = ?1 AND created_ms < ?2 AND position <= (SELECT settled FROM hub)
+             ORDER BY created_ms, position LIMIT ?3",
+        )?
+        .query_map(
+            params![kind_name(kind), millis(cutoff), count(limit)],
+            |row| Ok((position_of(row, 0)?, row.get(1)?)),
+        )?
+        .collect()
+}
+
+fn delete(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("DELETE FROM delivery WHERE position = ?1")?
+        .execute([stored(position)])?;
+    let mut forget =
+        connection.prepare_cached("DELETE FROM audience WHERE key = ?1 AND position = ?2")?;
+    for key in audience.split('\n') {
+        forget.execute(params![key, stored(position)])?;
+    }
+    connection
+        .prepare_cached("DELETE FROM entry WHERE position = ?1")?
+        .execute([stored(position)])?;
+    Ok(())
+}
+
+/// When the entry at a position was accepted.
+pub(super) fn created_at(
+    connection: &Connection,
+    position: Position,
+) -> rusqlite::Result<Option<Timestamp>> {
+    connection
+        .prepare_cached("SELECT created_ms FROM entry WHERE position = ?1")?
+        .query_row([stored(position)], |row| moment_of(row, 0))
+        .optional()
+}

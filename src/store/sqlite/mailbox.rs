@@ -1,0 +1,228 @@
+//! Verdicts on their way to the next commit.
+//!
+//! The queue and the streams hand their verdicts in without waiting, and the writer empties the box into whatever it
+//! commits next, so a delivered notification costs no write of its own. What a failed commit carried is put back in
+//! front of what came since: verdicts are applied in the order in which they were given.
+//!
+//! The box is bounded. When the store cannot write for long, what does not fit is forgotten in the safe direction: a
+//! forgotten `sent` is sent again, and a forgotten `owed` keeps its entry unsettled, so that the next start decides it.
+
+use std::collections::HashMap;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::audience::Recipient;
+use crate::log::Position;
+use crate::store::Verdicts;
+
+/// The most changes that wait, and the most users whose marks wait: some 20 MB.
+const MAX_WAITING: usize = 200_000;
+
+/// One recipient's verdict.
+#[derive(Debug)]
+pub(super) enum Change {
+    /// Nobody took it at the first try.
+    Owed(Position, Recipient),
+    /// If it was owed or failed, it is so no longer.
+    Sent(Position, Recipient),
+}
+
+/// What one commit applies.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    /// Every entry up to here has been through the fan-out.
+    pub(super) settled: Position,
+    /// In the order in which they were given.
+    pub(super) changes: VecDeque<Change>,
+    /// The highest position served, by user.
+    pub(super) marks: HashMap<Arc<str>, Position>,
+    /// How many times something had been recorded when this was taken.
+    recorded: u64,
+}
+
+impl Batch {
+    /// Whether there is nothing to write.
+    pub(super) fn is_empty(&self) -> bool {
+        self.settled == Position::START && self.changes.is_empty() && self.marks.is_empty()
+    }
+}
+
+/// The box.
+pub(super) struct Mailbox(Mutex<Contents>);
+
+struct Contents {
+    batch: Batch,
+    /// `batch.recorded` of what has been committed.
+    written: u64,
+    /// The writer has been told since it last looked.
+    woken: bool,
+    /// The fan-out may not be called settled past this: an `owed` behind it was forgotten.
+    ceiling: Position,
+    full: bool,
+}
+
+impl Mailbox {
+    pub(super) fn new() -> Self {
+        Self(Mutex::new(Contents {
+            batch: Batch::default(),
+            written: 0,
+            woken: false,
+            ceiling: Position(u64::MAX),
+            full: false,
+        }))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Contents> {
+        // Nothing below panics half way through a change.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds verdicts. Whether the writer must be woken: no if it has been since it last emptied the box.
+    pub(super) fn record(&self, verdicts: Verdicts) -> bool {
+        let mut contents = self.lock();
+        for (position, recipient) in verdicts.owed {
+            if contents.has_room() {
+                let change = Change::Owed(position, recipient);
+                contents.batch.changes.push_back(change);
+            } else {
+                let below = Position(position.0.saturating_sub(1));
+                contents.ceiling = contents.ceiling.min(below);
+            }
+        }
+        for (position, recipient) in verdicts.sent {
+            if contents.has_room() {
+                let change = Change::Sent(position, recipient);
+                contents.batch.changes.push_back(change);
+            }
+        }
+        for (user, position) in verdicts.marks {
+            let marks = &mut contents.batch.marks;
+            if marks.len() < MAX_WAITING || marks.contains_key(&user) {
+                let mark = marks.entry(user).or_default();
+                *mark = position.max(*mark);
+            }
+        }
+        let settled = verdicts.settled.min(contents.ceiling);
+        contents.batch.settled = contents.batch.settled.max(settled);
+        contents.batch.recorded += 1;
+        !std::mem::replace(&mut contents.woken, true)
+    }
+
+    /// Whether anything recorded is not committed yet.
+    pub(super) fn waiting(&self) -> bool {
+        let contents = self.lock();
+        contents.batch.recorded > contents.written
+    }
+
+    /// Empties the box into a commit that is about to be made.
+    pub(super) fn take(&self) -> Batch {
+        let mut contents = self.lock();
+        contents.woken = false;
+        let recorded = contents.batch.recorded;
+        let emptied = Batch {
+            recorded,
+            ..Batch::default()
+        };
+        std::mem::replace(&mut contents.batch, emptied)
+    }
+
+    /// The commit that carried it is durable.
+    pub(super) fn written(&self, batch: &Batch) {
+        self.lock().written = batch.recorded;
+    }
+
+    /// The commit that would have carried it failed.
+    pub(super) fn put_back(&self, mut batch: Batch) {
+        let mut contents = self.lock();
+        let newer = &mut contents.batch;
+        batch.settled = batch.settled.max(newer.settled);
+        batch.changes.append(&mut newer.changes);
+        for (user, position) in newer.marks.drain() {
+            let mark = batch.marks.entry(user).or_default();
+            *mark = position.max(*mark);
+        }
+        batch.recorded = newer.recorded;
+        contents.batch = batch;
+    }
+}
+
+impl Contents {
+    fn has_room(&mut self) -> bool {
+        let full = self.batch.changes.len() >= MAX_WAITING;
+        if full && !self.full {
+            tracing::warn!(
+                "more than {MAX_WAITING} verdicts wait for the store; what they were for will be sent again"
+            );
+        }
+        self.full = full;
+        !full
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user() -> Recipient {
+        Recipient::User("42".into())
+    }
+
+    fn owed(positions: impl Iterator<Item = u64>) -> Vec<(Position, Recipient)> {
+        positions.map(|p| (Position(p), user())).collect()
+    }
+
+    #[test]
+    fn what_a_failed_commit_carried_comes_before_what_came_since() {
+        let mailbox = Mailbox::new();
+        let wake = mailbox.record(Verdicts {
+            settled: Position(2),
+            owed: owed(1..=2),
+            marks: vec![("42".into(), Position(9))],
+            ..Verdicts::default()
+        });
+        assert!(wake);
+        let failed = mailbox.take();
+        let later = Verdicts {
+            settled: Position(1),
+            sent: owed(1..=1),
+            marks: vec![("42".into(), Position(3))],
+            ..Verdicts::default()
+        };
+        assert!(mailbox.record(later.clone()), "once for each emptying");
+        assert!(!mailbox.record(later), "and no more");
+        mailbox.put_back(failed);
+        assert!(mailbox.waiting());
+        let batch = mailbox.take();
+        assert_eq!(batch.settled, Position(2));
+        assert_eq!(batch.marks.get("42"), Some(&Position(9)));
+        let kinds: Vec<bool> = batch
+            .changes
+            .iter()
+            .map(|change| matches!(change, Change::Owed(..)))
+            .collect();
+        assert_eq!(kinds, [true, true, false, false]);
+        mailbox.written(&batch);
+        assert!(!mailbox.waiting());
+    }
+
+    #[test]
+    fn a_full_box_keeps_unsettled_what_it_cannot_hold() {
+        let mailbox = Mailbox::new();
+        let last = MAX_WAITING as u64 + 10;
+        mailbox.record(Verdicts {
+            settled: Position(last),
+            owed: owed(1..=last),
+            sent: owed(1..=last),
+            ..Verdicts::default()
+        });
+        let batch = mailbox.take();
+        assert_eq!(batch.changes.len(), MAX_WAITING);
+        assert_eq!(batch.settled, Position(MAX_WAITING as u64));
+        // And so it stays: the next start decides what was forgotten.
+        mailbox.record(Verdicts {
+            settled: Position(last + 1),
+            ..Verdicts::default()
+        });
+        assert_eq!(mailbox.take().settled, Position(MAX_WAITING as u64));
+    }
+}

@@ -1,0 +1,354 @@
+//! Opening the file, or refusing it with nothing overwritten.
+//!
+//! A new database is made whole beside its place and then renamed, so that a file in place always has our header:
+//! what has not is somebody else's, or damaged, and is seen to be so by reading its first 100 bytes, before SQLite
+//! (which recovers, rolls back and checkpoints) is let near it. What cannot be seen without reading every page, the
+//! hub notices in use, and stops.
+
+use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
+use std::io::{ErrorKind, Read};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::config::DbConfig;
+use rusqlite::{Connection, ErrorCode, OpenFlags, params};
+
+use super::SqliteOptions;
+use super::entries::{millis, position_of, stored};
+use super::writer::MAX_WAL_BYTES;
+use crate::clock::Timestamp;
+use crate::log::{Epoch, Position};
+use crate::store::{LogState, OpenStoreError};
+
+/// SQLite file format, 1.3: how the file begins, and how long its header is.
+const MAGIC: &[u8] = b"SQLite format 3\0";
+const HEADER_BYTES: usize = 100;
+/// "CAMP" in ASCII: what the header of a Campanile store says it is.
+const APPLICATION_ID: i32 = 0x4341_4d50;
+/// The version of `schema.sql`.
+const SCHEMA_VERSION: i64 = 1;
+/// How long a statement waits for a lock that somebody else holds (a backup, a person with the SQLite shell).
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// More than the statements there are, with those that depend on the number of a viewer's keys.
+const CACHED_STATEMENTS: usize = 160;
+
+/// An open file and its connections.
+pub(super) struct Database {
+    /// The only connection that writes.
+    pub(super) writer: Connection,
+    /// Connections that cannot.
+    pub(super) readers: Vec<Connection>,
+    /// Held for as long as the file is served.
+    pub(super) lock: File,
+    /// Where the log stands.
+    pub(super) log: LogState,
+    /// The write-ahead log's file.
+    pub(super) wal: PathBuf,
+}
+
+/// Opens the store at `path`, or makes it.
+pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Database, OpenStoreError> {
+    // Looked at before anything is put beside it, and once more when nobody else can be making it.
+    inspect(path)?;
+    make_directory(path)?;
+    let lock = lock(path)?;
+    if !inspect(path)? {
+        create(path)?;
+    }
+    let sql = |error| refused(path, &error);
+    let writer = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
+    if writer.is_readonly(rusqlite::MAIN_DB).map_err(sql)? {
+        return Err(io(path, "it cannot be written"));
+    }
+    let mut log = check(path, &writer)?;
+    prepare_writer(path, &writer, options)?;
+    if options.new_epoch {
+        log.epoch = Epoch::random();
+        writer
+            .execute("UPDATE hub SET epoch = ?1", [log.epoch.as_str()])
+            .map_err(sql)?;
+    }
+    let readers = (0..options.readers.max(1))
+        .map(|_| {
+            let reader = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+            reader.pragma_update(None, "query_only", true)?;
+            Ok(reader)
+        })
+        .collect::<rusqlite::Result<Vec<Connection>>>()
+        .map_err(sql)?;
+    Ok(Database {
+        writer,
+        readers,
+        lock,
+        log,
+        wal: beside(path, "-wal"),
+    })
+}
+
+/// Whether a store is there. Reads the file's header and nothing else.
+fn inspect(path: &Path) -> Result<bool, OpenStoreError> {
+    let foreign = |reason: &str| OpenStoreError::Foreign {
+        path: path.display().to_string(),
+        reason: reason.to_owned(),
+    };
+    let mut header = Vec::with_capacity(HEADER_BYTES);
+    match File::open(path) {
+        Ok(file) => {
+            let mut start = file.take(HEADER_BYTES as u64);
+            if let Err(error) = start.read_to_end(&mut header) {
+                return Err(io(path, error));
+            }
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if path.is_symlink() {
+                return Err(io(path, "it is a link to a file that does not exist"));
+            }
+        }
+        Err(error) => return Err(io(path, error)),
+    }
+    if header.is_empty() {
+        // A write-ahead log without its database holds what somebody may still want.
+        for suffix in ["-wal", "-journal"] {
+            let left = beside(path, suffix);
+            if left.exists() {
+                return Err(OpenStoreError::Damaged {
+                    path: path.display().to_string(),
+                    reason: format!("there is nothing in it, but {} is there", left.display()),
+                });
+            }
+        }
+        return Ok(false);
+    }
+    if !header.starts_with(MAGIC) {
+        return Err(foreign("it is not an SQLite database"));
+    }
+    let Some((version, application)) = word(&header, 60).zip(word(&header, 68)) else {
+        return Err(foreign("it ends within its header"));
+    };
+    if application != APPLICATION_ID {
+        return Err(foreign("it is an SQLite database of another application"));
+    }
+    known_version(path, i64::from(version))?;
+    Ok(true)
+}
+
+/// A big-endian word of the header.
+fn word(header: &[u8], at: usize) -> Option<i32> {
+    let bytes = header.get(at..at + 4)?;
+    bytes.try_into().ok().map(i32::from_be_bytes)
+}
+
+fn known_version(path: &Path, found: i64) -> Result<(), OpenStoreError> {
+    match found {
+        SCHEMA_VERSION => Ok(()),
+        found if found > SCHEMA_VERSION => Err(OpenStoreError::Newer {
+            path: path.display().to_string(),
+            found,
+            known: SCHEMA_VERSION,
+        }),
+        _ => Err(OpenStoreError::Damaged {
+            path: path.display().to_string(),
+            reason: format!("there is no schema version {found}"),
+        }),
+    }
+}
+
+/// Makes the directory, for nobody else's eyes.
+fn make_directory(path: &Path) -> Result<(), OpenStoreError> {
+    let Some(directory) = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+    else {
+        return Ok(());
+    };
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .map_err(|error| io(directory, error))
+}
+
+/// Takes the right to serve this file. The system gives it back when the process ends, however it ends.
+fn lock(path: &Path) -> Result<File, OpenStoreError> {
+    let beside = beside(path, ".lock");
+    let file = private(OpenOptions::new().create(true).truncate(false))
+        .open(&beside)
+        .map_err(|error| io(&beside, error))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(OpenStoreError::Locked {
+            path: path.display().to_string(),
+        }),
+        Err(TryLockError::Error(error)) => Err(io(&beside, error)),
+    }
+}
+
+/// Makes a new database.
+fn create(path: &Path) -> Result<(), OpenStoreError> {
+    let unfinished = beside(path, ".new");
+    for left in [&unfinished, &beside(&unfinished, "-journal")] {
+        match std::fs::remove_file(left) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(left, error)),
+            _ => {}
+        }
+    }
+    // SQLite gives its other files the mode of this one.
+    private(OpenOptions::new().create_new(true))
+        .open(&unfinished)
+        .map_err(|error| io(&unfinished, error))?;
+    fill(&unfinished).map_err(|error| refused(path, &error))?;
+    std::fs::rename(&unfinished, path).map_err(|error| io(path, error))?;
+    let directory = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    File::open(directory.unwrap_or(Path::new(".")))
+        .and_then(|directory| directory.sync_all())
+        .map_err(|error| io(path, error))
+}
+
+fn fill(path: &Path) -> rusqlite::Result<()> {
+    let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+    let transaction = connection.transaction()?;
+    transaction.execute_batch(include_str!("schema.sql"))?;
+    transaction.execute(
+        "INSERT INTO hub (id, epoch, created_ms) VALUES (1, ?1, ?2)",
+        params![Epoch::random().as_str(), millis(Timestamp::now())],
+    )?;
+    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
+    transaction.commit()?;
+    connection.close().map_err(|(_, error)| error)
+}
+
+/// A connection of this process alone: no URI file names, nothing in the schema is trusted.
+fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    connection.pragma_update(None, "trusted_schema", false)?;
+    connection.pragma_update(None, "cell_size_check", true)?;
+    connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "temp_store", "MEMORY")?;
+    connection.pragma_update(None, "cache_size", -16 * 1024)?;
+    Ok(connection)
+}
+
+/// Checks what can be checked without reading every page, and says where the log stands. Writes nothing.
+fn check(path: &Path, connection: &Connection) -> Result<LogState, OpenStoreError> {
+    let sql = |error| refused(path, &error);
+    let damaged = |reason: &str| OpenStoreError::Damaged {
+        path: path.display().to_string(),
+        reason: reason.to_owned(),
+    };
+    // Once more, since a later version's change may stand in the write-ahead log and not yet in the file.
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sql)?;
+    known_version(path, version)?;
+    let tables: i64 = connection
+        .query_row(
+            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN
+             ('hub', 'entry', 'audience', 'delivery', 'mark', 'api_key', 'counter')",
+            [],
+            |row| row.get(0),
+        )
+        .map_err(sql)?;
+    if tables != 7 {
+        return Err(damaged("tables are missing"));
+    }
+    let (epoch, head, settled): (String, Position, Position) = connection
+        .query_row(
+            "SELECT epoch, head, settled FROM hub WHERE id = 1",
+            [],
+            |row| Ok((row.get(0)?, position_of(row, 1)?, position_of(row, 2)?)),
+        )
+        .map_err(sql)?;
+    let epoch = Epoch::from_text(&epoch).ok_or_else(|| damaged("its epoch cannot be read"))?;
+    let past_the_head: bool = connection
+        .query_row(
+            "SELECT EXISTS (SELECT 1 FROM entry WHERE position > ?1)",
+            [stored(head)],
+            |row| row.get(0),
+        )
+        .map_err(sql)?;
+    if past_the_head {
+        return Err(damaged("the log goes on past its head"));
+    }
+    Ok(LogState {
+        epoch,
+        head,
+        settled,
+    })
+}
+
+fn prepare_writer(
+    path: &Path,
+    connection: &Connection,
+    options: &SqliteOptions,
+) -> Result<(), OpenStoreError> {
+    let sql = |error| refused(path, &error);
+    let mode: String = connection
+        .pragma_update_and_check(None, "journal_mode", "WAL", |row| row.get(0))
+        .map_err(sql)?;
+    if !mode.eq_ignore_ascii_case("wal") {
+        return Err(io(path, "its file system cannot hold a write-ahead log"));
+    }
+    // FULL: every commit is on the disk before anybody hears of it.
+    connection
+        .pragma_update(None, "synchronous", "FULL")
+        .map_err(sql)?;
+    // What has grown past this is cut back when it is begun anew.
+    let _: i64 = connection
+        .pragma_update_and_check(None, "journal_size_limit", MAX_WAL_BYTES, |row| row.get(0))
+        .map_err(sql)?;
+    if let Some(pages) = options.max_pages {
+        let _: i64 = connection
+            .pragma_update_and_check(None, "max_page_count", pages, |row| row.get(0))
+            .map_err(sql)?;
+    }
+    Ok(())
+}
+
+/// The file's own name with something behind it.
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+    options.read(true).write(true).mode(0o600)
+}
+
+fn io(path: &Path, reason: impl ToString) -> OpenStoreError {
+    OpenStoreError::Io {
+        path: path.display().to_string(),
+        reason: reason.to_string(),
+    }
+}
+
+fn refused(path: &Path, error: &rusqlite::Error) -> OpenStoreError {
+    let code = error.sqlite_error_code();
+    let unreadable = matches!(
+        error,
+        rusqlite::Error::QueryReturnedNoRows
+            | rusqlite::Error::InvalidColumnType(..)
+            | rusqlite::Error::IntegralValueOutOfRange(..)
+            | rusqlite::Error::Utf8Error(..)
+    );
+    if unreadable
+        || matches!(
+            code,
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase)
+        )
+    {
+        OpenStoreError::Damaged {
+            path: path.display().to_string(),
+            reason: error.to_string(),
+        }
+    } else {
+        io(path, error)
+    }
+}

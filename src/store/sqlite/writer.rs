@@ -1,0 +1,332 @@
+//! The one thread that writes: many callers' work, one commit.
+//!
+//! fsync is what a durable append costs, so it is shared. The writer takes whatever waits, up to a bound, and puts it
+//! into one transaction: first the verdicts in the mailbox, then each piece of work in the order of its arrival. A
+//! constraint that one of them breaks undoes that one alone, by a savepoint. Any other error undoes them all, and every
+//! caller is told so: a full disk may already have rolled the transaction back behind our back, and whatever came after
+//! would be committed by itself.
+//!
+//! After the commit the entries are handed to the queue and only then are the callers answered, so that nothing that
+//! a publisher knows to be stored has yet to be put in order.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+use super::deliveries::{self, InDoubt};
+use super::entries::{self, Inserts};
+use super::failure::{Failure, Health};
+use super::mailbox::{Batch, Mailbox};
+use crate::clock::Timestamp;
+use crate::log::Position;
+use crate::notification::{Entry, Notification};
+use crate::store::{Appended, Conflict, StoreError};
+
+/// How long verdicts wait for an append to share its commit with. Without it a lone publisher's every notification
+/// would cost two fsyncs, one for itself and one for what became of it.
+const VERDICTS_WAIT: Duration = Duration::from_millis(10);
+/// How long verdicts wait after a commit failed, when nothing else tries.
+const VERDICTS_RETRY: Duration = Duration::from_secs(1);
+/// The size from which the write-ahead log is cut back by force, in bytes. SQLite does so by itself only in a moment
+/// without readers, which a busy hub need not have.
+pub(super) const MAX_WAL_BYTES: i64 = 64 * 1024 * 1024;
+
+/// Work for the writer.
+pub(super) enum Job {
+    /// Notifications to store.
+    Append(Append),
+    /// Any other write.
+    Errand(Box<dyn Errand>),
+    /// Verdicts are in the mailbox.
+    Wake,
+}
+
+/// Notifications of one caller, and where the answer goes.
+pub(super) struct Append {
+    pub(super) notifications: Vec<Notification>,
+    pub(super) answer: oneshot::Sender<Result<Vec<Appended>, StoreError>>,
+    /// Their share of what may wait; returned when this is dropped.
+    pub(super) room: OwnedSemaphorePermit,
+}
+
+/// A write other than an append: done inside the transaction, answered after the commit.
+pub(super) trait Errand: Send {
+    /// Does the work.
+    fn perform(&mut self, connection: &Connection) -> Result<(), Failure>;
+    /// The work conflicts with what is stored, and was undone alone.
+    fn refuse(&mut self, conflict: Conflict);
+    /// The transaction has ended.
+    fn answer(self: Box<Self>, committed: Result<(), StoreError>);
+}
+
+/// What the writer works with.
+pub(super) struct Writer {
+    pub(super) connection: Connection,
+    pub(super) jobs: Receiver<Job>,
+    pub(super) mailbox: Arc<Mailbox>,
+    pub(super) committed: mpsc::Sender<Vec<Entry>>,
+    pub(super) health: Arc<Health>,
+    pub(super) head: Position,
+    pub(super) in_doubt: InDoubt,
+    /// The most notifications in one commit, and what the call that passed it brought along.
+    pub(super) max_batch: usize,
+    pub(super) first_ask: Duration,
+    /// The write-ahead log's file.
+    pub(super) wal: PathBuf,
+    /// They are waited for before the file is closed, so that it can be left whole, without a log beside it.
+    pub(super) readers: Vec<JoinHandle<()>>,
+}
+
+impl Writer {
+    /// Writes until the store is closed and everything that was accepted is done.
+    pub(super) fn run(mut self) {
+        let mut max_wal = MAX_WAL_BYTES.unsigned_abs();
+        while let Some(jobs) = self.next_jobs() {
+            self.commit(jobs);
+            max_wal = self.cut_back_log(max_wal);
+        }
+        self.commit(Vec::new());
+        for reader in self.readers {
+            // A reader that panicked has raised its alarm itself.
+            let _ = reader.join();
+        }
+        if let Err(error) = checkpoint(&self.connection) {
+            tracing::warn!(
+                "the store's log stays beside it and is read at the next start: {error}"
+            );
+        }
+    }
+
+    /// What to do next: everything that waits, up to the bound; nothing but the mailbox if its verdicts have waited
+    /// long enough; none when the store is closed.
+    fn next_jobs(&self) -> Option<Vec<Job>> {
+        let mut verdicts_due = None;
+        let first = loop {
+            let job = if self.mailbox.waiting() {
+                let due = *verdicts_due.get_or_insert_with(|| Instant::now() + self.patience());
+                match self
+                    .jobs
+                    .recv_timeout(due.saturating_duration_since(Instant::now()))
+                {
+                    Ok(job) => job,
+                    Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+                    Err(RecvTimeoutError::Disconnected) => return None,
+                }
+            } else {
+                self.jobs.recv().ok()?
+            };
+            if !matches!(job, Job::Wake) {
+                break job;
+            }
+        };
+        let mut notifications = weight(&first);
+        let mut jobs = vec![first];
+        while notifications < self.max_batch {
+            let Ok(job) = self.jobs.try_recv() else { break };
+            notifications += weight(&job);
+            jobs.push(job);
+        }
+        Some(jobs)
+    }
+
+    fn patience(&self) -> Duration {
+        if self.health.writes() {
+            VERDICTS_WAIT
+        } else {
+            VERDICTS_RETRY
+        }
+    }
+
+    /// One transaction, its hand-over, its answers.
+    fn commit(&mut self, mut jobs: Vec<Job>) {
+        let verdicts = self.mailbox.take();
+        if jobs.is_empty() && verdicts.is_empty() {
+            self.mailbox.written(&verdicts);
+            return;
+        }
+        let outcome = match self.health.damage() {
+            Some(what) => Err(Failure::Damaged(what)),
+            None => self.transact(&verdicts, &mut jobs),
+        };
+        match outcome {
+            Ok(Written {
+                head,
+                new,
+                answers,
+                changed,
+            }) => {
+                self.head = head;
+                self.mailbox.written(&verdicts);
+                if changed {
+                    self.health.wrote();
+                }
+                if !new.is_empty() {
+                    // Full or gone: the queue reads the log instead.
+                    let _ = self.committed.try_send(new);
+                }
+                let mut answers = answers.into_iter();
+                for job in jobs {
+                    match job {
+                        Job::Append(append) => {
+                            let answer = answers.next().unwrap_or_default();
+                            drop(append.room);
+                            let _ = append.answer.send(Ok(answer));
+                        }
+                        Job::Errand(errand) => errand.answer(Ok(())),
+                        Job::Wake => {}
+                    }
+                }
+            }
+            Err(failure) => {
+                let error = self.health.did_not_write(&failure);
+                self.roll_back();
+                self.mailbox.put_back(verdicts);
+                for job in jobs {
+                    match job {
+                        Job::Append(append) => {
+                            drop(append.room);
+                            let _ = append.answer.send(Err(error.clone()));
+                        }
+                        Job::Errand(errand) => errand.answer(Err(error.clone())),
+                        Job::Wake => {}
+                    }
+                }
+            }
+        }
+    }
+
+    fn transact(&self, verdicts: &Batch, jobs: &mut [Job]) -> Result<Written, Failure> {
+        let connection = &self.connection;
+        let changes = connection.total_changes();
+        run(connection, "BEGIN IMMEDIATE")?;
+        if !verdicts.is_empty() {
+            let now = Timestamp::now();
+            deliveries::apply(connection, verdicts, self.in_doubt, now, self.first_ask)?;
+        }
+        let mut written = Written {
+            head: self.head,
+            new: Vec::new(),
+            answers: Vec::new(),
+            changed: false,
+        };
+        let mut inserts = Inserts::prepare(connection)?;
+        for job in jobs {
+            match job {
+                Job::Append(append) => {
+                    let mut answers = Vec::with_capacity(append.notifications.len());
+                    for notification in &append.notifications {
+                        let position = written.head.next();
+                        let outcome =
+                            alone(connection, || Ok(inserts.insert(notification, position)?))?;
+                        if outcome.is_ok() {
+                            written.head = position;
+                            written.new.push(entries::placed(notification, position));
+                        }
+                        answers.push(outcome.map(|()| position));
+                    }
+                    written.answers.push(answers);
+                }
+                Job::Errand(errand) => {
+                    if let Err(conflict) = alone(connection, || errand.perform(connection))? {
+                        errand.refuse(conflict);
+                    }
+                }
+                Job::Wake => {}
+            }
+        }
+        if !written.new.is_empty() {
+            entries::set_head(connection, written.head)?;
+        }
+        run(connection, "COMMIT")?;
+        written.changed = connection.total_changes() != changes;
+        Ok(written)
+    }
+
+    fn roll_back(&self) {
+        if self.connection.is_autocommit() {
+            return;
+        }
+        if let Err(error) = run(&self.connection, "ROLLBACK") {
+            // The next BEGIN fails on it, so nothing can be committed by accident.
+            tracing::error!("the store cannot roll back: {error}");
+        }
+    }
+
+    /// Cuts the write-ahead log back if it has outgrown `max` bytes; returns the size at which to look again.
+    fn cut_back_log(&self, max: u64) -> u64 {
+        let size = std::fs::metadata(&self.wal).map_or(0, |file| file.len());
+        let bound = MAX_WAL_BYTES.unsigned_abs();
+        if size <= max {
+            return if size <= bound { bound } else { max };
+        }
+        match checkpoint(&self.connection) {
+            Ok(()) => bound,
+            Err(error) => {
+                tracing::warn!(
+                    "the store's log has grown to {size} bytes and cannot be cut back: {error}"
+                );
+                size.saturating_mul(2)
+            }
+        }
+    }
+}
+
+/// What a transaction came to.
+struct Written {
+    head: Position,
+    new: Vec<Entry>,
+    /// For each append in turn.
+    answers: Vec<Vec<Appended>>,
+    /// Any row at all: a transaction that changes none proves nothing about the disk.
+    changed: bool,
+}
+
+fn weight(job: &Job) -> usize {
+    match job {
+        Job::Append(append) => append.notifications.len(),
+        Job::Errand(_) | Job::Wake => 0,
+    }
+}
+
+fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached(statement)?.execute([]).map(drop)
+}
+
+/// Does one piece of work under a savepoint: a broken constraint undoes it and nothing else.
+fn alone(
+    connection: &Connection,
+    work: impl FnOnce() -> Result<(), Failure>,
+) -> Result<Result<(), Conflict>, Failure> {
+    run(connection, "SAVEPOINT alone")?;
+    let outcome = match work() {
+        Ok(()) => Ok(()),
+        Err(failure) => match failure.conflict() {
+            Some(conflict) if !connection.is_autocommit() => {
+                run(connection, "ROLLBACK TO alone")?;
+                Err(conflict)
+            }
+            _ => return Err(failure),
+        },
+    };
+    run(connection, "RELEASE alone")?;
+    Ok(outcome)
+}
+
+/// Brings the whole write-ahead log into the file and empties it.
+fn checkpoint(connection: &Connection) -> rusqlite::Result<()> {
+    let busy: bool = connection
+        .prepare_cached("PRAGMA wal_checkpoint(TRUNCATE)")?
+        .query_row([], |row| row.get(0))?;
+    if busy {
+        return Err(rusqlite::Error::SqliteFailure(
+            rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+            None,
+        ));
+    }
+    Ok(())
+}

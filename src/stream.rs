@@ -1,0 +1,528 @@
+//! One open stream: admitted → owed → behind → live → ended.
+//!
+//! Only a stream's own cursor sends. From its place on it sends each position at most once, rising, and skips none in
+//! its audience, because there are just two ways for a frame to reach it: live, when everything before is written, or
+//! read from the log, from the cursor on. A frame offered while the stream is not live is not kept but noted (`missed`),
+//! and read from the log afterwards. So a slow reader costs the one frame that is partly written and nothing else, and
+//! there is no moment between replay and live at which an event could fall through or come twice.
+//!
+//! A stream knows nothing of other streams, of tasks, or of the store: its owner calls it and does what
+//! [`Stream::next`] says. All of it happens on one thread, so it needs no lock.
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+
+use crate::audience::Recipient;
+use crate::clock::Timestamp;
+use crate::log::Position;
+use crate::registry::Registration;
+use crate::sink::{Heard, Sink, would_block};
+use crate::sse::{self, Bye, Frame, Framing, Naming};
+use crate::store::{Verdicts, Viewer};
+
+/// How long an ended stream waits for its client to close, so that what was written last is not torn away by a reset.
+const LINGER: Duration = Duration::from_secs(5);
+
+/// One open stream.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    registration: Registration,
+    sink: Option<Sink>,
+    pub(crate) naming: Naming,
+    pub(crate) framing: Framing,
+    phase: Phase,
+    /// Everything for this stream at or below is written (or was owed, and comes without an id).
+    cursor: Position,
+    /// Entries in its audience went by while it was not live: they are in the log after the cursor.
+    missed: bool,
+    /// A page of the log has been asked for and has not come.
+    reading: bool,
+    /// The frame that is partly written.
+    pending: Option<Box<Pending>>,
+    /// Since when the sink takes nothing.
+    stuck_since: Option<Instant>,
+    /// The last moment at which the peer had acknowledged everything, and how far the cursor was then.
+    acknowledged: (Instant, Position),
+    /// The mark as last written to the store.
+    marked: Position,
+    ends_at: Timestamp,
+    ends_because: Bye,
+    ending: Option<Box<Frame>>,
+    /// Tells this stream from earlier ones in the same slot.
+    pub(crate) serial: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Registered; its response head is still being written.
+    Admitted,
+    /// What is owed by name, at or below its place, is being sent; done up to here.
+    Owed(Position),
+    /// Reading the log from the cursor on.
+    Behind,
+    /// Everything offered is written at once.
+    Live,
+    /// Its last word is said; waiting for the client to close.
+    Ended(Instant),
+    /// Broken or abandoned: to be dropped.
+    Over,
+}
+
+/// A frame whose first bytes are with the kernel: the rest must follow before anything else.
+#[derive(Debug)]
+struct Pending {
+    rest: Bytes,
+    note: Option<Note>,
+}
+
+/// What it means that a frame has been written whole.
+#[derive(Clone, Debug)]
+pub(crate) struct Note {
+    /// The entry's place.
+    pub(crate) position: Position,
+    /// The recipients that have it now, where that changes a verdict.
+    pub(crate) sent: Vec<Recipient>,
+}
+
+/// Frames put together to be written in one call.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Run {
+    /// The frames' bytes.
+    pub(crate) bytes: Bytes,
+    /// Where each frame ends.
+    pub(crate) ends: Vec<usize>,
+}
+
+/// A page of the log, encoded for one stream.
+#[derive(Debug)]
+pub(crate) struct ServedPage {
+    /// The frames.
+    pub(crate) run: Run,
+    /// One for each frame.
+    pub(crate) notes: Vec<Note>,
+    /// How far the page goes.
+    pub(crate) covers: Position,
+    /// Whether that is as far as was asked.
+    pub(crate) complete: bool,
+}
+
+/// What a stream is attached with.
+#[derive(Debug)]
+pub(crate) struct Opening {
+    /// `connected`, and `gap` where there is one.
+    pub(crate) bytes: Bytes,
+    /// The place that it goes on from.
+    pub(crate) place: Position,
+    /// Whether something is owed at or below it.
+    pub(crate) owes: bool,
+}
+
+/// What its owner has to do for a stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Nothing until something happens.
+    Wait,
+    /// Read what is owed by name after this, up to the place.
+    ReadOwed {
+        /// After this.
+        after: Position,
+        /// Up to this.
+        upto: Position,
+    },
+    /// Read the log after this.
+    ReadLog {
+        /// After this.
+        after: Position,
+    },
+    /// Drop it.
+    Close,
+}
+
+impl Stream {
+    pub(crate) fn new(
+        registration: Registration,
+        serial: u32,
+        naming: Naming,
+        ends: (Timestamp, Bye),
+        now: Instant,
+    ) -> Self {
+        Self {
+            registration,
+            sink: None,
+            naming,
+            framing: Framing::UntilClose,
+            phase: Phase::Admitted,
+            cursor: Position::START,
+            missed: false,
+            reading: false,
+            pending: None,
+            stuck_since: None,
+            acknowledged: (now, Position::START),
+            marked: Position::START,
+            ends_at: ends.0,
+            ends_because: ends.1,
+            ending: None,
+            serial,
+        }
+    }
+
+    pub(crate) fn registration(&self) -> &Registration {
+        &self.registration
+    }
+
+    pub(crate) fn sink_mut(&mut self) -> Option<&mut Sink> {
+        self.sink.as_mut()
+    }
+
+    /// Gives it its socket or pipe and says the first words. `fanned` is how far the fan-out has come.
+    pub(crate) fn attach(
+        &mut self,
+        sink: Sink,
+        framing: Framing,
+        opening: Opening,
+        fanned: Position,
+        now: Instant,
+    ) {
+        if self.phase != Phase::Admitted {
+            return;
+        }
+        self.sink = Some(sink);
+        self.framing = framing;
+        self.cursor = opening.place;
+        self.acknowledged = (now, opening.place);
+        self.marked = opening.place;
+        self.phase = if opening.owes {
+            Phase::Owed(Position::START)
+        } else if self.missed || opening.place < fanned {
+            Phase::Behind
+        } else {
+            Phase::Live
+        };
+        let run = Run {
+            ends: vec![opening.bytes.len()],
+            bytes: opening.bytes,
+        };
+        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
+    }
+
+    /// Whether a frame offered now is written now.
+    pub(crate) fn is_live(&self) -> bool {
+        self.phase == Phase::Live && !self.missed && self.pending.is_none()
+    }
+
+    /// An entry in its audience went by while it was not live.
+    pub(crate) fn miss(&mut self) {
+        self.missed = true;
+    }
+
+    /// Writes frames that the fan-out selected for it; only when [`live`](Stream::is_live). `last` is the position of
+    /// the last of them; `note` says for the index of a frame what it is, and is asked only when not all were taken.
+    pub(crate) fn offer(
+        &mut self,
+        run: &Run,
+        last: Position,
+        note: impl Fn(&Viewer, usize) -> Option<Note>,
+        verdicts: &mut Verdicts,
+        now: Instant,
+    ) {
+        let whole = self.put(run, &note, verdicts, now);
+        if whole == run.ends.len() {
+            self.cursor = last;
+            return;
+        }
+        self.missed = true;
+        let viewer = self.registration.viewer();
+        if let Some(written) = whole.checked_sub(1).and_then(|index| note(viewer, index)) {
+            self.cursor = self.cursor.max(written.position);
+        }
+    }
+
+    /// Writes a page that was read for it.
+    pub(crate) fn serve(&mut self, page: &ServedPage, verdicts: &mut Verdicts, now: Instant) {
+        self.reading = false;
+        let owed = match self.phase {
+            Phase::Owed(_) => true,
+            Phase::Behind => false,
+            _ => return,
+        };
+        // A heartbeat that got stuck meanwhile is in the way: the page is asked for again once it is through.
+        if self.ending.is_some() || self.pending.is_some() {
+            return;
+        }
+        let whole = self.put(
+            &page.run,
+            |_, index| page.notes.get(index).cloned(),
+            verdicts,
+            now,
+        );
+        for note in page.notes.iter().take(whole) {
+            verdicts
+                .sent
+                .extend(note.sent.iter().map(|r| (note.position, r.clone())));
+        }
+        let finished = whole == page.run.ends.len();
+        let reached = match whole.checked_sub(1).and_then(|last| page.notes.get(last)) {
+            _ if finished => Some(page.covers),
+            last => last.map(|note| note.position),
+        };
+        if let Some(reached) = reached {
+            self.advance(reached);
+        }
+        if finished && page.complete {
+            self.phase = if owed || self.missed {
+                Phase::Behind
+            } else {
+                Phase::Live
+            };
+        }
+    }
+
+    /// A page that could not be read; it is asked for again at `next`.
+    pub(crate) fn unread(&mut self) {
+        self.reading = false;
+    }
+
+    /// Goes on when the sink takes bytes again.
+    pub(crate) fn progress(&mut self, verdicts: &mut Verdicts, now: Instant) {
+        match self.sink.as_mut().map(Sink::listen) {
+            None | Some(Heard::Silence) => {}
+            // Whoever writes into an event stream is not speaking this protocol. After the last word it is no matter.
+            Some(Heard::Bytes) if matches!(self.phase, Phase::Ended(_)) => {}
+            Some(Heard::Bytes | Heard::Gone) => {
+                self.phase = Phase::Over;
+                return;
+            }
+        }
+        self.write_pending(verdicts, now);
+    }
+
+    fn write_pending(&mut self, verdicts: &mut Verdicts, now: Instant) {
+        let (Some(mut pending), Some(sink)) = (self.pending.take(), self.sink.as_mut()) else {
+            self.stuck_since = None;
+            return;
+        };
+        while !pending.rest.is_empty() {
+            match sink.write(&pending.rest) {
+                Ok(taken) if taken > 0 => {
+                    let _ = pending.rest.split_to(taken);
+                    self.stuck_since = None;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if would_block(&error) => {
+                    self.stuck_since.get_or_insert(now);
+                    self.pending = Some(pending);
+                    return;
+                }
+                _ => {
+                    self.phase = Phase::Over;
+                    return;
+                }
+            }
+        }
+        self.stuck_since = None;
+        if let Some(note) = pending.note {
+            verdicts
+                .sent
+                .extend(note.sent.into_iter().map(|r| (note.position, r)));
+            self.advance(note.position);
+        }
+    }
+
+    /// What is owed comes from below the cursor and has a place of its own.
+    fn advance(&mut self, reached: Position) {
+        match &mut self.phase {
+            Phase::Owed(done) => *done = reached.max(*done),
+            _ => self.cursor = reached.max(self.cursor),
+        }
+    }
+
+    /// Writes frames in one call; how many of them were taken whole. The frame that was cut is kept, what follows it is
+    /// not.
+    fn put(
+        &mut self,
+        run: &Run,
+        note: impl Fn(&Viewer, usize) -> Option<Note>,
+        verdicts: &mut Verdicts,
+        now: Instant,
+    ) -> usize {
+        let Some(sink) = self.sink.as_mut() else {
+            return 0;
+        };
+        debug_assert!(self.pending.is_none(), "a frame is half written");
+        let taken = match sink.write(&run.bytes) {
+            Ok(taken) => taken,
+            Err(error) if would_block(&error) => 0,
+            Err(_) => {
+                self.phase = Phase::Over;
+                return 0;
+            }
+        };
+        if taken == run.bytes.len() {
+            return run.ends.len();
+        }
+        // One that could not even begin is kept all the same: it is what waits for the sink, and keeps the rest away.
+        let whole = run.ends.partition_point(|end| *end <= taken);
+        let end = run.ends.get(whole).copied().unwrap_or(run.bytes.len());
+        self.pending = Some(Box::new(Pending {
+            // A copy, so that one slow stream does not keep the whole run alive.
+            rest: Bytes::copy_from_slice(&run.bytes[taken..end]),
+            note: note(self.registration.viewer(), whole),
+        }));
+        self.stuck_since = Some(now);
+        // The sink may have room again already; then there will be no further word from it.
+        if taken > 0 {
+            self.write_pending(verdicts, now);
+        }
+        whole
+    }
+
+    /// A sign of life, at a frame's boundary only. `live` carries the fan-out's place as its id, `bare` none.
+    pub(crate) fn beat(&mut self, live: &Frame, bare: &Frame, now: Instant) {
+        if let Some(0) = self.sink.as_ref().and_then(Sink::unacknowledged) {
+            self.acknowledged = (now, self.cursor);
+        }
+        let talks = matches!(self.phase, Phase::Owed(_) | Phase::Behind | Phase::Live);
+        if !talks || self.pending.is_some() || self.ending.is_some() {
+            return;
+        }
+        let frame = if self.is_live() { live } else { bare };
+        let bytes = frame.bytes(self.naming, self.framing).clone();
+        let run = Run {
+            ends: vec![bytes.len()],
+            bytes,
+        };
+        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
+    }
+
+    /// Says its last word at the next frame's boundary, with the wait before the client comes back.
+    pub(crate) fn end(&mut self, reason: Bye, retry: Duration, now: Timestamp) {
+        if matches!(self.phase, Phase::Ended(_) | Phase::Over) || self.ending.is_some() {
+            return;
+        }
+        if self.phase == Phase::Admitted {
+            self.phase = Phase::Over;
+        } else {
+            self.ending = Some(Box::new(Frame::bye(reason, retry, now)));
+        }
+    }
+
+    /// Whether its time has come, and why.
+    pub(crate) fn lapsed(&self, now: Timestamp) -> Option<Bye> {
+        (self.ends_at <= now).then_some(self.ends_because)
+    }
+
+    /// When it ends at the latest.
+    pub(crate) fn ends_at(&self) -> Timestamp {
+        self.ends_at
+    }
+
+    /// Whether its socket has taken nothing, or its client acknowledged nothing, for so long.
+    pub(crate) fn stalled(&self, limit: Duration, now: Instant) -> bool {
+        let silent = |since: Instant| now.saturating_duration_since(since) >= limit;
+        self.stuck_since.is_some_and(silent)
+            || matches!(self.phase, Phase::Ended(since) if now.saturating_duration_since(since) >= LINGER)
+    }
+
+    /// Whether its client has left bytes unacknowledged for so long: gone without a word, or asleep.
+    pub(crate) fn unheard(&self, limit: Duration, now: Instant) -> bool {
+        self.stalled(limit, now)
+            || (now.saturating_duration_since(self.acknowledged.0) >= limit
+                && self
+                    .sink
+                    .as_ref()
+                    .and_then(Sink::unacknowledged)
+                    .unwrap_or(0)
+                    > 0)
+    }
+
+    /// Drops it at the next `next`.
+    pub(crate) fn abandon(&mut self) {
+        self.phase = Phase::Over;
+    }
+
+    /// Whether it has this entry, or came with a cursor past it.
+    pub(crate) fn has(&self, position: Position) -> bool {
+        self.phase != Phase::Admitted && self.cursor >= position
+    }
+
+    /// The place up to which its user has been served by it, if that has moved since it was last asked. `closing`
+    /// leaves out what the peer has not acknowledged.
+    pub(crate) fn mark(&mut self, fanned: Position, closing: bool) -> Option<Position> {
+        let sink = self.sink.as_ref()?;
+        let mark = if closing && sink.unacknowledged().is_some_and(|bytes| bytes > 0) {
+            self.acknowledged.1
+        } else if self.is_live() {
+            self.cursor.max(fanned)
+        } else {
+            self.cursor
+        };
+        (mark > self.marked).then(|| {
+            self.marked = mark;
+            mark
+        })
+    }
+
+    /// What to do for it now.
+    pub(crate) fn next(&mut self, now: Instant) -> Next {
+        if self.phase == Phase::Over {
+            return Next::Close;
+        }
+        if self.pending.is_some() {
+            return Next::Wait;
+        }
+        if let Some(bye) = self.ending.take() {
+            self.last_word(&bye, now);
+            return match self.phase {
+                Phase::Over => Next::Close,
+                _ => Next::Wait,
+            };
+        }
+        if self.reading {
+            return Next::Wait;
+        }
+        if self.phase == Phase::Live && self.missed {
+            self.phase = Phase::Behind;
+        }
+        match self.phase {
+            Phase::Owed(after) => {
+                self.reading = true;
+                Next::ReadOwed {
+                    after,
+                    upto: self.cursor,
+                }
+            }
+            Phase::Behind => {
+                self.reading = true;
+                // What is missed from here on is missed after the page that is asked for now.
+                self.missed = false;
+                Next::ReadLog { after: self.cursor }
+            }
+            Phase::Admitted | Phase::Live | Phase::Ended(_) | Phase::Over => Next::Wait,
+        }
+    }
+
+    fn last_word(&mut self, bye: &Frame, now: Instant) {
+        let mut bytes = bye.bytes(self.naming, self.framing).to_vec();
+        if self.framing == Framing::Chunked {
+            bytes.extend_from_slice(sse::LAST_CHUNK);
+        }
+        let run = Run {
+            ends: vec![bytes.len()],
+            bytes: bytes.into(),
+        };
+        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
+        match (self.phase, &self.pending) {
+            (Phase::Over, _) => {}
+            // No room even for this: whoever does not read does not hear it either.
+            (_, Some(_)) => self.phase = Phase::Over,
+            (_, None) => {
+                if let Some(sink) = self.sink.as_mut() {
+                    sink.finish();
+                }
+                self.phase = Phase::Ended(now);
+            }
+        }
+    }
+}
