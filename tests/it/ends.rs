@@ -1,0 +1,136 @@
+//! Streams end with a word: when their token does, when the hub stops, when there are too many.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{EventStream, Open, TestHub, to_user};
+
+#[tokio::test]
+async fn a_stream_ends_when_its_token_expires() {
+    let hub = TestHub::with(|config| config.auth.leeway = Duration::ZERO).await;
+    let token = hub.token_for("ann", &[], &[], Duration::from_secs(2));
+    let mut stream = hub.open_stream(&token, Open::default()).await;
+    hub.publish(to_user("ann", 1)).await;
+    stream.expect_next_message("n1").await;
+    let bye = stream.next().await;
+    assert_eq!(
+        (bye.kind(), &bye.data["data"]["reason"]),
+        ("bye", &json!("token-expired"))
+    );
+    assert!(bye.retry.is_some());
+    assert_eq!(stream.try_next().await, None);
+    assert!(stream.ended_in_order());
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_has_lived_its_longest_asks_for_new_credentials() {
+    let hub = TestHub::with(|config| config.stream.max_age = Duration::from_secs(1)).await;
+    let mut stream = hub.stream("ann", &[]).await;
+    let bye = stream.next().await;
+    assert_eq!(
+        (bye.kind(), &bye.data["data"]["reason"]),
+        ("bye", &json!("reauth"))
+    );
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_says_so_with_waits_that_differ() {
+    let mut hub = TestHub::start().await;
+    let mut streams = Vec::new();
+    for user in 0..20 {
+        streams.push(hub.stream(&format!("user-{user}"), &[]).await);
+    }
+    hub.begin_to_stop();
+    let mut waits = Vec::new();
+    for mut stream in streams {
+        let bye = stream.next().await;
+        assert_eq!(
+            (bye.kind(), &bye.data["data"]["reason"]),
+            ("bye", &json!("draining"))
+        );
+        waits.push(bye.retry.unwrap());
+        assert_eq!(stream.try_next().await, None);
+        assert!(stream.ended_in_order());
+    }
+    waits.sort_unstable();
+    waits.dedup();
+    assert!(waits.len() > 10, "the same wait for all: {waits:?}");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn one_stream_too_many_is_refused_in_a_way_that_an_event_source_survives() {
+    let hub = TestHub::with(|config| config.stream.per_user = 2).await;
+    let first = hub.stream("ann", &[]).await;
+    let _second = hub.stream("ann", &[]).await;
+    let token = hub.token("ann", &[], &[]);
+    let refused = EventStream::request(hub.addr(), &token, Open::default()).await;
+    assert!(
+        refused.head.starts_with("HTTP/1.1 200 OK"),
+        "{}",
+        refused.head
+    );
+    assert!(
+        refused.head.contains("text/event-stream"),
+        "{}",
+        refused.head
+    );
+    let status = hub
+        .client()
+        .get(hub.url("/notifications/stream"))
+        .bearer_auth(&token)
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(status.status(), 429);
+    assert!(status.headers().contains_key("retry-after"));
+    // Others are not concerned, and a place that is given up can be taken.
+    let _other = hub.stream("bob", &[]).await;
+    drop(first);
+    hub.until("a free place", |s| s["streams"]["total"] == 2)
+        .await;
+    let _third = hub.stream("ann", &[]).await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_forgotten() {
+    let hub = TestHub::start().await;
+    let stream = hub.stream("ann", &["CREW"]).await;
+    assert_eq!(hub.status().await["streams"]["byRole"]["CREW"], 1);
+    drop(stream);
+    let status = hub
+        .until("no streams", |s| s["streams"]["total"] == 0)
+        .await;
+    assert_eq!(status["streams"]["byRole"], json!({}));
+    assert_eq!(status["streams"]["users"], 0);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_takes_nothing_is_closed_after_the_idle_limit() {
+    let hub = TestHub::with(|config| {
+        config.stream.idle_limit = Duration::from_secs(1);
+        config.stream.sweep = Duration::from_secs(1);
+        config.stream.send_buffer = 16 * 1024;
+    })
+    .await;
+    let token = hub.token("stuck", &[], &[]);
+    let open = Open {
+        receive_buffer: Some(4 * 1024),
+        ..Open::default()
+    };
+    let _stuck = hub.open_stream(&token, open).await;
+    let text = "x".repeat(4_000);
+    let drafts: Vec<_> = (0..100)
+        .map(|_| json!({"everyone": true, "message": text}))
+        .collect();
+    let (status, _) = hub.post("/notifications/batch", &json!(drafts)).await;
+    assert_eq!(status, 200);
+    hub.until("no streams", |s| s["streams"]["total"] == 0)
+        .await;
+    hub.stop().await;
+}

@@ -1,0 +1,20 @@
+//! The promises to users, a file for each, through the public surface.
+#![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
+
+mod audience;
+mod command_line;
+mod configuration;
+mod crash;
+mod embedded;
+mod ends;
+mod gaps;
+mod heartbeats;
+mod order;
+mod other_clients;
+mod owed;
+mod resume;
+mod slow_readers;
+mod store;
+mod support;
+mod tokens;
+mod wire;

@@ -1,0 +1,177 @@
+//! What the store promises, whichever store it is.
+//!
+//! `log`, `verdicts` and `places` are the suite: each of its tests is given a [`Place`] and asks nothing of it but the
+//! contract. `opening` and `file` are about SQLite's file.
+
+mod file;
+mod log;
+mod opening;
+mod places;
+mod verdicts;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile::audience::Audience;
+use campanile::clock::Timestamp;
+use campanile::log::Position;
+use campanile::notification::{Kind, Notification};
+use campanile::store::sqlite::{SqliteOptions, SqliteStore};
+use campanile::store::{Opened, PageQuery, StartQuery, Store, Verdicts, Viewer};
+use tempfile::TempDir;
+use uuid::Uuid;
+
+/// Somewhere to keep a store, which can be opened again and again.
+trait Place {
+    fn open(&self) -> Opened;
+}
+
+/// A file in a directory of its own.
+struct Directory(TempDir);
+
+impl Directory {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a directory"))
+    }
+
+    fn file(&self) -> PathBuf {
+        self.0.path().join("data").join("campanile.db")
+    }
+
+    fn open_with(&self, options: SqliteOptions) -> Opened {
+        SqliteStore::open(&self.file(), options).expect("the store opens")
+    }
+}
+
+impl Place for Directory {
+    fn open(&self) -> Opened {
+        self.open_with(SqliteOptions::default())
+    }
+}
+
+/// Runs each test of the suite on each store.
+macro_rules! on_every_store {
+    ($($test:ident),+ $(,)?) => {
+        mod on_sqlite {
+            $(#[tokio::test]
+            async fn $test() {
+                super::$test(&crate::store::Directory::new()).await;
+            })+
+        }
+    };
+}
+use on_every_store;
+
+/// A notification that was accepted just now.
+fn notification(audience: Audience) -> Notification {
+    Notification {
+        id: Uuid::now_v7(),
+        kind: Kind::Notification,
+        audience,
+        publisher: "key:tests".into(),
+        created_at: Timestamp::now(),
+        expires_at: None,
+        body: r#"{"message":"hello"}"#.into(),
+    }
+}
+
+fn broadcast() -> Notification {
+    Notification {
+        kind: Kind::Broadcast,
+        ..notification(Audience::everyone())
+    }
+}
+
+fn to_user(user: &str) -> Notification {
+    notification(to(&[user], &[]))
+}
+
+fn to(users: &[&str], roles: &[&str]) -> Audience {
+    let owned = |names: &[&str]| names.iter().map(|name| Arc::from(*name)).collect();
+    Audience::named(owned(users), owned(roles)).expect("somebody is named")
+}
+
+/// Stores these in one call, which takes them all, and returns the last position.
+async fn stored(store: &dyn Store, notifications: Vec<Notification>) -> Position {
+    let answers = store.append(notifications).await.expect("they are stored");
+    let positions: Result<Vec<Position>, _> = answers.into_iter().collect();
+    *positions
+        .expect("none conflicts")
+        .last()
+        .expect("there are some")
+}
+
+/// Records verdicts and waits until they are durable.
+async fn decided(store: &dyn Store, verdicts: Verdicts) {
+    store.record(verdicts);
+    store.flush().await.expect("the verdicts are written");
+}
+
+async fn settled(store: &dyn Store, position: u64) {
+    let verdicts = Verdicts {
+        settled: Position(position),
+        ..Verdicts::default()
+    };
+    decided(store, verdicts).await;
+}
+
+fn viewer(user: &str, roles: &[&str]) -> Viewer {
+    Viewer {
+        user: user.into(),
+        roles: roles.iter().map(|role| Arc::from(*role)).collect(),
+    }
+}
+
+/// All that a viewer may see, as one page.
+fn everything(viewer: Viewer, upto: u64) -> PageQuery {
+    PageQuery {
+        viewer,
+        after: Position::START,
+        upto: Position(upto),
+        limit: 1_000,
+        max_bytes: usize::MAX,
+        now: Timestamp::now(),
+    }
+}
+
+/// A stream that begins with this cursor when the log stands at `head`.
+fn begin(viewer: Viewer, cursor: Option<u64>, head: u64) -> StartQuery {
+    StartQuery {
+        viewer,
+        cursor: cursor.map(Position),
+        head: Position(head),
+        replay_limit: 1_000,
+        now: Timestamp::now(),
+    }
+}
+
+async fn seen(store: &dyn Store, query: PageQuery) -> Vec<u64> {
+    let page = store.page(query).await.expect("a page");
+    page.entries.iter().map(|e| e.entry.position.0).collect()
+}
+
+/// The bytes of a store with something in it, closed.
+async fn closed_store() -> Vec<u8> {
+    let place = Directory::new();
+    let store = place.open().store;
+    for _ in 0..20 {
+        stored(&*store, (0..20).map(|_| to_user("42")).collect()).await;
+    }
+    store.close().await;
+    bytes(&place.file())
+}
+
+/// A file's bytes, to see that nobody touched them.
+fn bytes(path: &Path) -> Vec<u8> {
+    std::fs::read(path).expect("the file is read")
+}
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+/// What is awaited must come; a minute is for ever.
+async fn soon<T>(awaited: impl Future<Output = T>) -> T {
+    tokio::time::timeout(A_MINUTE, awaited)
+        .await
+        .expect("it comes within a minute")
+}

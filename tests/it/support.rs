@@ -1,0 +1,271 @@
+//! A hub on a free port with a store of its own, and clients that read the wire as bytes.
+
+mod binary;
+mod stream;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use campanile::auth::{Mint, Scope, Scopes};
+use campanile::clock::Timestamp;
+use campanile::config::Config;
+use campanile::{Hub, Server};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub use binary::{BinaryHub, binary, token};
+pub use stream::{EventStream, Open};
+
+/// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for what must come.
+#[track_caller]
+pub fn soon<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let place = std::panic::Location::caller();
+    let what = what.to_owned();
+    async move {
+        match tokio::time::timeout(PATIENCE, future).await {
+            Ok(value) => value,
+            Err(_) => panic!("{what} did not come within {PATIENCE:?} ({place})"),
+        }
+    }
+}
+
+/// A whole hub behind its own accept loop. `stop` it at the end of a test: that also checks that it stops in order.
+pub struct TestHub {
+    hub: Hub,
+    addr: SocketAddr,
+    data: Arc<TempDir>,
+    config: Config,
+    stop: Option<oneshot::Sender<()>>,
+    running: Option<JoinHandle<()>>,
+    client: reqwest::Client,
+}
+
+impl TestHub {
+    /// With the defaults, but for waits that a test should not sit through.
+    pub async fn start() -> Self {
+        Self::with(|_| {}).await
+    }
+
+    /// With a configuration of its own.
+    pub async fn with(change: impl FnOnce(&mut Config)) -> Self {
+        let data = Arc::new(tempfile::tempdir().expect("a directory for the store"));
+        let mut config = Config::default();
+        config.serve.listen = "127.0.0.1:0".parse().expect("an address");
+        config.serve.data = data.path().join("data");
+        config.serve.drain = Duration::from_secs(5);
+        config.delivery.start_grace = Duration::ZERO;
+        config.delivery.retry = vec![Duration::from_millis(50); 3];
+        change(&mut config);
+        Self::open(data, config).await
+    }
+
+    async fn open(data: Arc<TempDir>, config: Config) -> Self {
+        let server = Server::open(config.clone()).await.expect("the hub starts");
+        let addr = server.local_addr();
+        let hub = server.hub().clone();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(async move {
+            let shutdown = async {
+                let _ = stopped.await;
+            };
+            server
+                .run(shutdown)
+                .await
+                .expect("the hub runs and stops in order");
+        });
+        Self {
+            hub,
+            addr,
+            data,
+            config,
+            stop: Some(stop),
+            running: Some(running),
+            client: reqwest::Client::new(),
+        }
+    }
+
+    /// Stops it as SIGTERM would.
+    pub async fn stop(mut self) -> Stopped {
+        self.stop_now().await;
+        Stopped {
+            data: Arc::clone(&self.data),
+            config: self.config.clone(),
+        }
+    }
+
+    /// Asks it to stop without waiting for the end.
+    pub fn begin_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            let _ = stop.send(());
+        }
+    }
+
+    async fn stop_now(&mut self) {
+        self.begin_to_stop();
+        if let Some(running) = self.running.take() {
+            soon("the end of the hub", running)
+                .await
+                .expect("the hub does not panic");
+        }
+    }
+
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.addr)
+    }
+
+    pub fn client(&self) -> &reqwest::Client {
+        &self.client
+    }
+
+    /// A token that the hub takes, for an hour.
+    pub fn token(&self, user: &str, roles: &[&str], scopes: &[&str]) -> String {
+        self.token_for(user, roles, scopes, Duration::from_secs(3600))
+    }
+
+    pub fn token_for(&self, user: &str, roles: &[&str], scopes: &[&str], ttl: Duration) -> String {
+        let scopes: Scopes = scopes
+            .iter()
+            .map(|scope| scope.parse::<Scope>().expect("a scope"))
+            .collect();
+        self.hub.authenticator().mint(
+            Mint {
+                user: user.to_owned(),
+                roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+                scopes,
+                ttl,
+            },
+            Timestamp::now(),
+        )
+    }
+
+    /// POSTs JSON as a publisher and returns status and answer.
+    pub async fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let response = soon(
+            "an answer",
+            self.client
+                .post(self.url(path))
+                .bearer_auth(self.token("publisher", &[], &["publish"]))
+                .json(body)
+                .send(),
+        )
+        .await
+        .expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// Publishes a draft that must be accepted.
+    pub async fn publish(&self, draft: Value) -> Value {
+        let (status, answer) = self.post("/notifications", &draft).await;
+        assert_eq!(status, 201, "{draft} was answered {answer}");
+        answer
+    }
+
+    /// Broadcasts a draft that must be accepted.
+    pub async fn broadcast(&self, draft: Value) -> Value {
+        let (status, answer) = self.post("/notifications/broadcast", &draft).await;
+        assert_eq!(status, 201, "{draft} was answered {answer}");
+        answer
+    }
+
+    /// The hub's numbers as an admin sees them.
+    pub async fn status(&self) -> Value {
+        let response = self
+            .client
+            .get(self.url("/notifications/status"))
+            .bearer_auth(self.token("admin", &[], &["admin"]))
+            .send()
+            .await
+            .expect("an answer");
+        let status: Value = response.json().await.expect("JSON");
+        status["hubs"][0].clone()
+    }
+
+    /// Waits until the hub's numbers are as a test needs them.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let look = async {
+            loop {
+                let status = self.status().await;
+                if holds(&status) {
+                    return status;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        soon(what, look).await
+    }
+
+    /// Opens a stream for a user and waits for `connected`.
+    pub async fn stream(&self, user: &str, roles: &[&str]) -> EventStream {
+        self.open_stream(&self.token(user, roles, &[]), Open::default())
+            .await
+    }
+
+    /// Opens a stream with a cursor and waits for `connected`.
+    pub async fn resume(&self, user: &str, roles: &[&str], cursor: &str) -> EventStream {
+        let open = Open {
+            last_event_id: Some(cursor.to_owned()),
+            ..Open::default()
+        };
+        self.open_stream(&self.token(user, roles, &[]), open).await
+    }
+
+    pub async fn open_stream(&self, token: &str, open: Open) -> EventStream {
+        EventStream::open(self.addr, token, open).await
+    }
+
+    /// Sends bytes and returns all that comes until the server closes.
+    pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+        let mut socket = TcpStream::connect(self.addr).await.expect("a connection");
+        socket.write_all(bytes).await.expect("the bytes are taken");
+        let mut answer = Vec::new();
+        // A reset after the answer is an end as well.
+        let _ = soon("the end of the answer", socket.read_to_end(&mut answer)).await;
+        answer
+    }
+}
+
+impl Drop for TestHub {
+    fn drop(&mut self) {
+        self.begin_to_stop();
+    }
+}
+
+/// A hub that has stopped, with its store.
+pub struct Stopped {
+    data: Arc<TempDir>,
+    config: Config,
+}
+
+impl Stopped {
+    /// Starts a hub on the same store.
+    pub async fn restart(self) -> TestHub {
+        TestHub::open(self.data, self.config).await
+    }
+}
+
+/// A draft for one user, with a number in it.
+pub fn to_user(user: &str, number: usize) -> Value {
+    json!({"targetUserId": user, "message": format!("n{number}")})
+}
+
+/// A draft for a role, with a number in it.
+pub fn to_role(role: &str, number: usize) -> Value {
+    json!({"targetRoles": [role], "message": format!("n{number}")})
+}

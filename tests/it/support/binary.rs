@@ -1,0 +1,99 @@
+//! The real binary as a child process, for what only a process can show: kill -9, exit codes, files.
+
+use std::path::Path;
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout, Command};
+
+use super::soon;
+
+/// The command that was built with these tests.
+pub fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_campanile"));
+    command.kill_on_drop(true).env_remove("CAMPANILE_CONFIG");
+    command
+}
+
+/// `campanile serve` on a free port.
+pub struct BinaryHub {
+    child: Child,
+    _stdout: Lines<BufReader<ChildStdout>>,
+    pub base: String,
+}
+
+impl BinaryHub {
+    /// Serves the store in `data`, and returns when it accepts connections.
+    pub async fn serve(data: &Path, more: &[&str]) -> Self {
+        let mut child = binary()
+            .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+            .arg(data)
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the binary starts");
+        let stdout = child.stdout.take().expect("its output");
+        let mut lines = BufReader::new(stdout).lines();
+        let line = soon("its first line", lines.next_line())
+            .await
+            .expect("a line")
+            .expect("a line before the end");
+        let base = line
+            .strip_prefix("campanile listening on ")
+            .unwrap_or_else(|| panic!("it said {line:?}"))
+            .to_owned();
+        Self {
+            child,
+            _stdout: lines,
+            base,
+        }
+    }
+
+    pub fn addr(&self) -> std::net::SocketAddr {
+        self.base
+            .strip_prefix("http://")
+            .and_then(|addr| addr.parse().ok())
+            .expect("an address")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// kill -9, and waits until it is gone.
+    pub async fn kill(mut self) {
+        self.child.start_kill().expect("it can be killed");
+        let _ = soon("its end", self.child.wait()).await;
+    }
+
+    /// SIGTERM; its exit code.
+    pub async fn terminate(mut self) -> Option<i32> {
+        let pid = self.child.id().and_then(|id| i32::try_from(id).ok());
+        let pid = pid
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process");
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).expect("a signal");
+        soon("its end", self.child.wait())
+            .await
+            .expect("a status")
+            .code()
+    }
+}
+
+/// A token from the command itself.
+pub async fn token(data: &TempDir, user: &str, more: &[&str]) -> String {
+    let output = binary()
+        .args(["token", "--user", user, "--data"])
+        .arg(data.path())
+        .args(more)
+        .output()
+        .await
+        .expect("the binary runs");
+    assert!(output.status.success(), "{output:?}");
+    String::from_utf8(output.stdout)
+        .expect("text")
+        .trim()
+        .to_owned()
+}

@@ -1,0 +1,240 @@
+//! A client of the stream that reads bytes off a socket: chunks, lines, fields, in its own words and not the hub's.
+
+use std::net::SocketAddr;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpSocket, TcpStream};
+
+use super::soon;
+
+/// How a stream is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Open {
+    /// The `Last-Event-ID` header.
+    pub last_event_id: Option<String>,
+    /// What follows the path: `?events=unnamed`.
+    pub query: &'static str,
+    /// The socket's receive buffer, small for readers that fall behind soon.
+    pub receive_buffer: Option<u32>,
+}
+
+/// One event as the client sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    pub id: Option<String>,
+    pub name: Option<String>,
+    pub retry: Option<u64>,
+    pub data: Value,
+}
+
+impl Event {
+    pub fn kind(&self) -> &str {
+        self.data["type"].as_str().unwrap_or("")
+    }
+
+    /// The message of a notification.
+    pub fn message(&self) -> &str {
+        self.data["data"]["message"].as_str().unwrap_or("")
+    }
+
+    /// The number in an event id.
+    pub fn position(&self) -> Option<u64> {
+        self.id.as_deref()?.split_once('-')?.1.parse().ok()
+    }
+}
+
+/// An open stream.
+pub struct EventStream {
+    socket: TcpStream,
+    pub head: String,
+    /// Bytes off the socket.
+    raw: Vec<u8>,
+    /// Bytes of the body.
+    body: Vec<u8>,
+    /// The first event.
+    pub connected: Event,
+    /// Every id that came, the last one being where a resume begins.
+    pub last_id: Option<String>,
+    ended: bool,
+}
+
+impl EventStream {
+    pub async fn open(addr: SocketAddr, token: &str, open: Open) -> Self {
+        let mut stream = Self::request(addr, token, open).await;
+        assert!(
+            stream.head.starts_with("HTTP/1.1 200 OK\r\n"),
+            "the stream was answered {}",
+            stream.head
+        );
+        let connected = stream.next().await;
+        assert_eq!(connected.kind(), "connected", "{connected:?}");
+        stream.connected = connected;
+        stream
+    }
+
+    /// Sends the request and reads the head, whatever it says.
+    pub async fn request(addr: SocketAddr, token: &str, open: Open) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        if let Some(bytes) = open.receive_buffer {
+            socket.set_recv_buffer_size(bytes).expect("a small buffer");
+        }
+        let mut socket = socket.connect(addr).await.expect("a connection");
+        let cursor = open
+            .last_event_id
+            .map(|id| format!("Last-Event-ID: {id}\r\n"))
+            .unwrap_or_default();
+        let request = format!(
+            "GET /notifications/stream{} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\
+             Authorization: Bearer {token}\r\n{cursor}\r\n",
+            open.query
+        );
+        socket
+            .write_all(request.as_bytes())
+            .await
+            .expect("the request is taken");
+        let mut stream = Self {
+            socket,
+            head: String::new(),
+            raw: Vec::new(),
+            body: Vec::new(),
+            connected: Event {
+                id: None,
+                name: None,
+                retry: None,
+                data: Value::Null,
+            },
+            last_id: None,
+            ended: false,
+        };
+        loop {
+            if let Some(end) = find(&stream.raw, b"\r\n\r\n") {
+                stream.head = String::from_utf8(stream.raw[..end + 2].to_vec()).expect("a head");
+                stream.raw.drain(..end + 4);
+                return stream;
+            }
+            assert!(
+                soon("the head", stream.fill()).await,
+                "the server closed before its head"
+            );
+        }
+    }
+
+    /// The next event of any kind.
+    pub async fn next(&mut self) -> Event {
+        soon("the next event", self.try_next())
+            .await
+            .expect("an event, and not the end")
+    }
+
+    /// The next event, or none at an orderly end.
+    pub async fn try_next(&mut self) -> Option<Event> {
+        loop {
+            if let Some(end) = find(&self.body, b"\n\n") {
+                let block: Vec<u8> = self.body.drain(..end + 2).collect();
+                if let Some(event) = self.event(&block) {
+                    return Some(event);
+                }
+                continue;
+            }
+            if self.ended {
+                return None;
+            }
+            self.unwrap_chunks();
+            if find(&self.body, b"\n\n").is_none() && !self.ended && !self.fill().await {
+                return None;
+            }
+        }
+    }
+
+    /// The next notification, whatever heartbeats come before it.
+    pub async fn notification(&mut self) -> Event {
+        loop {
+            let event = self.next().await;
+            match event.kind() {
+                "notification" => return event,
+                "heartbeat" => {}
+                other => panic!("{other} came where a notification was due: {event:?}"),
+            }
+        }
+    }
+
+    /// The messages of the next `count` notifications.
+    pub async fn messages(&mut self, count: usize) -> Vec<String> {
+        let mut messages = Vec::with_capacity(count);
+        while messages.len() < count {
+            messages.push(self.notification().await.message().to_owned());
+        }
+        messages
+    }
+
+    /// That no notification is on its way: the next one after `marker` was sent is the marker.
+    pub async fn expect_next_message(&mut self, message: &str) {
+        assert_eq!(self.notification().await.message(), message);
+    }
+
+    /// Whether the server ended the body in order.
+    pub fn ended_in_order(&self) -> bool {
+        self.ended
+    }
+
+    fn event(&mut self, block: &[u8]) -> Option<Event> {
+        let text = std::str::from_utf8(block).expect("UTF-8");
+        let mut event = Event {
+            id: None,
+            name: None,
+            retry: None,
+            data: Value::Null,
+        };
+        let mut data = None;
+        for line in text.trim_end_matches('\n').split('\n') {
+            assert!(!line.contains('\r'), "a CR on the wire: {line:?}");
+            let (field, value) = line.split_once(": ").unwrap_or((line, ""));
+            match field {
+                "id" => {
+                    assert!(value.is_ascii(), "an id that is not ASCII: {value:?}");
+                    event.id = Some(value.to_owned());
+                }
+                "event" => event.name = Some(value.to_owned()),
+                "retry" => event.retry = Some(value.parse().expect("milliseconds")),
+                "data" => {
+                    let earlier = data.replace(value);
+                    assert_eq!(earlier, None, "two data lines in {text:?}");
+                }
+                "" => {}
+                other => panic!("an unknown field {other:?} in {text:?}"),
+            }
+        }
+        if event.id.is_some() {
+            self.last_id = event.id.clone();
+        }
+        event.data = serde_json::from_str(data?).expect("one line of JSON");
+        Some(event)
+    }
+
+    fn unwrap_chunks(&mut self) {
+        while let Some(line) = find(&self.raw, b"\r\n") {
+            let size = std::str::from_utf8(&self.raw[..line]).expect("a chunk's size");
+            let size = usize::from_str_radix(size, 16).expect("a chunk's size in hex");
+            let whole = line + 2 + size + 2;
+            if self.raw.len() < whole {
+                return;
+            }
+            assert_eq!(&self.raw[whole - 2..whole], b"\r\n", "a chunk's end");
+            self.body.extend_from_slice(&self.raw[line + 2..whole - 2]);
+            self.raw.drain(..whole);
+            if size == 0 {
+                self.ended = true;
+                return;
+            }
+        }
+    }
+
+    async fn fill(&mut self) -> bool {
+        matches!(self.socket.read_buf(&mut self.raw).await, Ok(n) if n > 0)
+    }
+}
+
+fn find(bytes: &[u8], what: &[u8]) -> Option<usize> {
+    memchr::memmem::find(bytes, what)
+}
