@@ -1,0 +1,125 @@
+// The console as a test sees it: opened by the sign-in link, read through its hooks, and watched for what a page must
+// never do.
+//
+// Watched are violations of the Content-Security-Policy, exceptions, errors in the browser's console, and navigations:
+// a page that reloaded would show the right notifications for the wrong reason.
+
+import assert from "node:assert/strict";
+
+/** How long the page may take until it shows what it should, in milliseconds: a backoff is 30 s at the most. */
+const SHOWN_LIMIT_MS = 90_000;
+
+/** What the browser itself notes when a request fails: expected where a test takes the server away. */
+const FAILED_REQUEST =
+  /^Failed to load resource: (net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|ABORTED)|the server responded with a status of 50[23])/;
+
+/** One open console. */
+export class ConsolePage {
+  #page;
+  #faults = [];
+  #navigations = 0;
+
+  /** Use {@link ConsolePage.open}. */
+  constructor(page) {
+    this.#page = page;
+  }
+
+  /**
+   * Opens `link` in a new page of `context` and waits until the stream is open.
+   *
+   * @param {import("playwright-core").BrowserContext} context
+   * @param {string} link
+   */
+  static async open(context, link) {
+    const page = await context.newPage();
+    const it = new ConsolePage(page);
+    page.setDefaultTimeout(SHOWN_LIMIT_MS);
+    page.on("pageerror", (error) => it.#faults.push(`exception: ${error.message}`));
+    page.on("console", (message) => {
+      if (["error", "warning"].includes(message.type())) it.#faults.push(message.text());
+    });
+    // A refused inline script or style is a console error too; a refused image or request need not be.
+    await page.addInitScript(() => {
+      document.addEventListener("securitypolicyviolation", (event) => {
+        console.error(`policy violation: ${event.effectiveDirective} ${event.blockedURI}`);
+      });
+    });
+    await page.goto(link);
+    await it.connected();
+    page.on("framenavigated", () => {
+      it.#navigations += 1;
+    });
+    return it;
+  }
+
+  /** Resolves once the page says that its stream is open. */
+  async connected() {
+    await this.#page.waitForSelector("#connection[data-state=open]", { state: "attached" });
+  }
+
+  /** Resolves once the page says that its stream is not open. */
+  async disconnected() {
+    await this.#page.waitForSelector("#connection:not([data-state=open])", { state: "attached" });
+  }
+
+  /** Fills in the form and sends it. */
+  async send({ audience, target, message, title }) {
+    await this.#page.selectOption("#audience", audience);
+    if (target !== undefined) await this.#page.fill("#target", target);
+    if (title !== undefined) await this.#page.fill("#title", title);
+    await this.#page.fill("#message", message);
+    await this.#page.click("#send-button");
+  }
+
+  /** Sends a test notification to oneself. */
+  async sendTest() {
+    await this.#page.click("#test-button");
+  }
+
+  /** What the list shows, from the top: the ids of the notifications. */
+  ids() {
+    return this.#page.$$eval("#notifications li[data-id]", (items) => items.map((item) => item.dataset.id));
+  }
+
+  /** What the list shows, from the top: each notification's text. */
+  texts() {
+    return this.#page.$$eval("#notifications li[data-id]", (items) => items.map((item) => item.textContent));
+  }
+
+  /**
+   * Waits until the notification is shown, and until then only: what is shown with it is for the test to check.
+   *
+   * @param {string} id
+   */
+  async shows(id) {
+    await this.#page.waitForSelector(`#notifications li[data-id="${id}"]`, { state: "attached" });
+  }
+
+  /**
+   * Waits until so many notifications are shown.
+   *
+   * @param {number} count
+   */
+  async showsCount(count) {
+    await this.#page.waitForFunction(
+      (wanted) => document.querySelectorAll("#notifications li[data-id]").length >= wanted,
+      count,
+    );
+  }
+
+  /** A function's value in the page. */
+  evaluate(code, argument) {
+    return this.#page.evaluate(code, argument);
+  }
+
+  /**
+   * Fails if the page has done what it must not.
+   *
+   * @param {{serverWentAway?: boolean}} [circumstances] whether the browser may have noted failed requests
+   */
+  assertClean({ serverWentAway = false } = {}) {
+    const faults = this.#faults.filter((fault) => !(serverWentAway && FAILED_REQUEST.test(fault)));
+    assert.deepEqual(faults, [], "the browser's console holds nothing unexpected");
+    assert.equal(this.#navigations, 0, "the page was not reloaded");
+  }
+}
