@@ -206,8 +206,10 @@ pub async fn serve(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let router = standalone(hub.clone(), config, Codes::new());
-    accept_until(listener, router, hub, config, shutdown).await
+    let mut config = config.clone();
+    Descriptors::raise().divide(&mut config);
+    let router = standalone(hub.clone(), &config, Codes::new());
+    accept_until(listener, router, hub, &config, shutdown).await
 }
 
 async fn accept_until(

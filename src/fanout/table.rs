@@ -215,6 +215,9 @@ impl Table {
         }
         drop(permits);
 
+        // After a pause of the whole process (a laptop that slept) one turn of the wheel is enough for everybody.
+        let turn = TICK * u32::try_from(ticks(self.parts.settings.heartbeat)).unwrap_or(u32::MAX);
+        self.next_tick = self.next_tick.max(now.checked_sub(turn).unwrap_or(now));
         while self.next_tick <= now {
             self.tick(now);
             self.next_tick += TICK;

@@ -180,8 +180,13 @@ pub(crate) fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, Problem
     }
     let mut json = serde_json::Deserializer::from_str(text);
     let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let field = error.path().to_string();
         match error.inner().classify() {
-            Category::Data => wrong_field(&error.path().to_string(), error.inner()),
+            Category::Data => wrong_field(&field, error.inner()),
+            // The parser reports a number in the place of a word as bad syntax, which it is not.
+            _ if serde_json::from_str::<IgnoredAny>(text).is_ok() => {
+                Problem::field(field, "is not of a type that is known here")
+            }
             Category::Io | Category::Syntax | Category::Eof => not_json(error.inner()),
         }
     })?;

@@ -10,6 +10,14 @@ import { afterEach, beforeEach, describe, test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 // Read as a module whatever the nearest package.json says of .js files.
+// Browsers have it, and Node from 19 on.
+globalThis.CustomEvent ??= class CustomEvent extends Event {
+  constructor(type, { detail } = {}) {
+    super(type);
+    this.detail = detail;
+  }
+};
+
 const source = await readFile(new URL("../../static/campanile.js", import.meta.url));
 const { connect, EventStreamParser } = await import(`data:text/javascript;base64,${source.toString("base64")}`);
 

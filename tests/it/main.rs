@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod audience;
+mod bad_input;
 mod command_line;
 mod configuration;
 mod crash;
@@ -13,6 +14,8 @@ mod order;
 mod other_clients;
 mod owed;
 mod resume;
+mod routes;
+mod serving;
 mod slow_readers;
 mod store;
 mod support;

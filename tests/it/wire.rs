@@ -168,3 +168,68 @@ async fn data_is_passed_on_digit_for_digit_on_one_line() {
     assert!(event.data["data"]["data"]["big"].is_number());
     hub.stop().await;
 }
+
+/// Text of any characters but those that make it blank, JSON of any shape.
+fn text() -> impl proptest::strategy::Strategy<Value = String> {
+    use proptest::prelude::*;
+    let awkward = prop::sample::select(vec![
+        '\0',
+        '\n',
+        '\r',
+        '\t',
+        '\u{85}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{feff}',
+        '"',
+        '\\',
+        ':',
+        '\u{1f514}',
+    ]);
+    prop::collection::vec(prop_oneof![any::<char>(), awkward], 0..40)
+        .prop_map(|chars| format!("x{}", chars.into_iter().collect::<String>()))
+}
+
+fn any_json() -> impl proptest::strategy::Strategy<Value = serde_json::Value> {
+    use proptest::prelude::*;
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        text().prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 24, 4, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..4).prop_map(Into::into),
+            prop::collection::vec((text(), inner), 0..4)
+                .prop_map(|fields| serde_json::Value::Object(fields.into_iter().collect())),
+        ]
+    })
+}
+
+#[tokio::test]
+async fn whatever_is_published_arrives_as_it_was_in_one_line_of_data() {
+    use proptest::strategy::{Strategy, ValueTree};
+    let hub = TestHub::start().await;
+    let mut stream = hub.stream("ann", &[]).await;
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    for _ in 0..150 {
+        let (message, title, details, data) = (text(), text(), text(), any_json())
+            .new_tree(&mut runner)
+            .unwrap()
+            .current();
+        hub.publish(
+            json!({"targetUserId": "ann", "message": message, "title": title,
+            "details": details, "data": data}),
+        )
+        .await;
+        // The client here refuses two data lines, a CR, an unknown field, and what is not JSON.
+        let event = stream.notification().await;
+        let public = &event.data["data"];
+        assert_eq!(public["message"], message);
+        assert_eq!(public["title"], title);
+        assert_eq!(public["details"], details);
+        assert_eq!(public["data"], data);
+    }
+    hub.stop().await;
+}
