@@ -67,7 +67,7 @@ pub struct Serve {
     /// The deadline of a graceful stop; 0 to 10 min.
     #[serde(with = "duration")]
     pub drain: Duration,
-    /// The most connections at once; 0 derives it from the limit on file descriptors.
+    /// The most connections at once, streams among them; 0 derives it from the limit on file descriptors.
     pub max_connections: usize,
     /// A second path for the one-endpoint form.
     #[serde(skip_serializing_if = "Option::is_none")]

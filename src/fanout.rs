@@ -280,13 +280,17 @@ impl Admission {
     pub(crate) fn attach_socket(
         mut self,
         socket: std::net::TcpStream,
+        share: Option<OwnedSemaphorePermit>,
         framing: Framing,
         opening: Opening,
     ) {
         if let Some(inbox) = self.abandon.take() {
             inbox.put(Command::Attach {
                 address: self.address,
-                sink: Sink::Socket(mio::net::TcpStream::from_std(socket)),
+                sink: Sink::Socket {
+                    socket: mio::net::TcpStream::from_std(socket),
+                    _share: share,
+                },
                 framing,
                 opening,
             });

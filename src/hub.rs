@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::body::Body;
 use serde::{Serialize, Serializer};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 use tokio_util::io::ReaderStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -570,10 +570,17 @@ impl Subscription {
     }
 
     /// Takes the connection itself, after the response's head has been written to it. The hub writes, watches and closes
-    /// `socket`, which must be non-blocking, from here on.
-    pub fn attach(self, socket: std::net::TcpStream, framing: Framing) {
+    /// `socket`, which must be non-blocking, from here on; `share`, if the server counts its sockets, is given back when
+    /// the socket is closed.
+    pub fn attach(
+        self,
+        socket: std::net::TcpStream,
+        share: Option<OwnedSemaphorePermit>,
+        framing: Framing,
+    ) {
         let opening = self.opening(framing);
-        self.admission.attach_socket(socket, framing, opening);
+        self.admission
+            .attach_socket(socket, share, framing, opening);
     }
 
     fn opening(&self, framing: Framing) -> Opening {

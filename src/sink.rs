@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, DuplexStream, ReadBuf};
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What a pipe holds before it is full.
 pub(crate) const PIPE_BYTES: usize = 64 * 1024;
@@ -19,8 +20,12 @@ pub(crate) const PIPE_BYTES: usize = 64 * 1024;
 /// Where a stream's bytes go.
 #[derive(Debug)]
 pub(crate) enum Sink {
-    /// A TCP socket, non-blocking, owned.
-    Socket(mio::net::TcpStream),
+    /// A TCP socket, non-blocking, owned, and its share of the sockets that may be open.
+    Socket {
+        socket: mio::net::TcpStream,
+        /// Kept for its end: given back when the socket is closed.
+        _share: Option<OwnedSemaphorePermit>,
+    },
     /// The writing half of a pipe whose other half is an HTTP body.
     Pipe(Pipe),
 }
@@ -66,7 +71,7 @@ impl Sink {
     /// [`io::ErrorKind::WouldBlock`] when it takes nothing; anything else when it is broken.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Socket(socket) => socket.write(bytes),
+            Self::Socket { socket, .. } => socket.write(bytes),
             Self::Pipe(pipe) => {
                 let mut context = Context::from_waker(&pipe.waker);
                 match Pin::new(&mut pipe.half).poll_write(&mut context, bytes) {
@@ -81,7 +86,7 @@ impl Sink {
     pub(crate) fn listen(&mut self) -> Heard {
         let mut buffer = [0u8; 256];
         let read = match self {
-            Self::Socket(socket) => socket.read(&mut buffer),
+            Self::Socket { socket, .. } => socket.read(&mut buffer),
             Self::Pipe(pipe) => {
                 let mut context = Context::from_waker(&pipe.waker);
                 let mut buffer = ReadBuf::new(&mut buffer);
@@ -103,7 +108,7 @@ impl Sink {
     pub(crate) fn finish(&mut self) {
         // A peer that has gone already has nothing to be told.
         match self {
-            Self::Socket(socket) => {
+            Self::Socket { socket, .. } => {
                 let _ = socket.shutdown(Shutdown::Write);
             }
             Self::Pipe(pipe) => {
@@ -116,7 +121,7 @@ impl Sink {
     /// How many bytes the kernel holds that the peer has not acknowledged; none where that cannot be known.
     pub(crate) fn unacknowledged(&self) -> Option<usize> {
         match self {
-            Self::Socket(socket) => send_queue(socket),
+            Self::Socket { socket, .. } => send_queue(socket),
             Self::Pipe(_) => None,
         }
     }

@@ -152,7 +152,7 @@ impl Table {
                     opening,
                 } => {
                     let registered = match &mut sink {
-                        Sink::Socket(socket) => self.poll.registry().register(
+                        Sink::Socket { socket, .. } => self.poll.registry().register(
                             socket,
                             Token(address.slot as usize),
                             Interest::READABLE | Interest::WRITABLE,
@@ -345,7 +345,7 @@ impl Table {
             let user = Arc::clone(&stream.registration().viewer().user);
             self.verdicts.marks.push((user, mark));
         }
-        if let Some(Sink::Socket(socket)) = stream.sink_mut() {
+        if let Some(Sink::Socket { socket, .. }) = stream.sink_mut() {
             // It is closed next, which takes it out of the poll all the same.
             let _ = self.poll.registry().deregister(socket);
         }

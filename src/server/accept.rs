@@ -111,13 +111,14 @@ impl Acceptor {
             // The client may be gone already; if it is not, the connection works all the same.
             tracing::debug!(%error, "a socket refused its options");
         }
-        let Ok(place) = Arc::clone(&self.room).try_acquire_owned() else {
+        let Ok(share) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.refuse(socket);
         };
         let connection = serve_connection(
             socket,
             &self.http,
             self.router.clone(),
+            share,
             self.draining.clone(),
         );
         let cut = self.cut.clone();
@@ -126,7 +127,6 @@ impl Acceptor {
                 () = connection => {}
                 () = cut.cancelled() => {}
             }
-            drop(place);
         });
     }
 

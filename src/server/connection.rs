@@ -14,6 +14,7 @@ use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
 use crate::http::{ConnectionService, FlushWatch, Transfer};
@@ -32,11 +33,13 @@ enum Left {
     HandedOver,
 }
 
-/// Serves a connection. When `draining` is cancelled it finishes the request it is in and ends.
+/// Serves a connection. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
+/// connection's part of the sockets that may be open; it goes with the socket.
 pub(crate) fn serve_connection(
     socket: TcpStream,
     http: &http1::Builder,
     router: Router,
+    share: OwnedSemaphorePermit,
     draining: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let transfer = Arc::new(Transfer::default());
@@ -76,19 +79,19 @@ pub(crate) fn serve_connection(
         match left {
             Left::Ended => {}
             Left::Refused => linger(socket).await,
-            Left::HandedOver if parts.read_buf.is_empty() => hand_over(socket, &transfer),
+            Left::HandedOver if parts.read_buf.is_empty() => hand_over(socket, share, &transfer),
             // The client has sent something after its request for a stream: nobody would answer it.
             Left::HandedOver => {}
         }
     }
 }
 
-fn hand_over(socket: TcpStream, transfer: &Transfer) {
+fn hand_over(socket: TcpStream, share: OwnedSemaphorePermit, transfer: &Transfer) {
     let Some((stream, framing)) = transfer.take() else {
         return;
     };
     match socket.into_std() {
-        Ok(socket) => stream.attach(socket, framing),
+        Ok(socket) => stream.attach(socket, Some(share), framing),
         Err(error) => tracing::warn!(%error, "a stream's socket could not be taken"),
     }
 }

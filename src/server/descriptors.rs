@@ -1,9 +1,9 @@
-//! How many connections and streams there can be: fewer than the process has descriptors, with some kept back.
+//! How many sockets and streams there can be: fewer than the process has descriptors, with some kept back.
 //!
 //! A process that runs out of descriptors cannot even accept a connection in order to refuse it, and may fail to open
-//! its own files. So the limit is raised to what the system allows, a part is kept back for the store and the runtime,
-//! and the rest is divided between connections that carry requests and streams: a crowd of listeners can then not
-//! shut out the publishers, nor the other way round.
+//! its own files. So the limit is raised to what the system allows, and a part is kept back for the store and the
+//! runtime. The rest is what sockets may be open, whatever they carry; streams get all of it but a part, so that a crowd
+//! of listeners cannot shut out the publishers.
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
@@ -11,12 +11,12 @@ use crate::config::Config;
 
 /// Kept back for the store, the runtime, standard streams and refusals.
 const KEPT_BACK: usize = 128;
-/// The most connections that are derived: each may hold a request's body.
-const MAX_DERIVED_CONNECTIONS: usize = 16_384;
-/// The most streams that are derived, where the system sets no limit worth the name.
-const MAX_DERIVED_STREAMS: usize = 1_000_000;
+/// The most sockets that are derived, where the system sets no limit worth the name.
+const MAX_DERIVED: usize = 1_000_000;
+/// One socket in so many is never a stream.
+const NOT_STREAMS: usize = 32;
 
-/// How many descriptors connections and streams may take together.
+/// How many descriptors sockets may take.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Descriptors(usize);
 
@@ -41,26 +41,21 @@ impl Descriptors {
     /// Fills in what the configuration leaves to be derived, and lowers what cannot be.
     pub(crate) fn divide(self, config: &mut Config) {
         let Self(all) = self;
-        let (connections, streams) = (&mut config.serve.max_connections, &mut config.stream.max);
-        if *connections == 0 {
-            let rest = if *streams == 0 {
-                all / 4
-            } else {
-                all.saturating_sub(*streams)
-            };
-            *connections = rest.clamp(1, MAX_DERIVED_CONNECTIONS);
+        let (sockets, streams) = (&mut config.serve.max_connections, &mut config.stream.max);
+        if *sockets == 0 {
+            *sockets = MAX_DERIVED;
         }
-        *connections = (*connections).min(all - 1);
-        let rest = all - *connections;
-        if *streams == 0 {
-            *streams = rest.min(MAX_DERIVED_STREAMS);
-        } else if *streams > rest {
+        *sockets = (*sockets).min(all);
+        let possible = *sockets - (*sockets / NOT_STREAMS).max(1).min(*sockets - 1);
+        if *streams > possible {
             tracing::warn!(
                 wanted = *streams,
-                possible = rest,
-                "the limit on file descriptors is too low for that many streams"
+                possible,
+                "there cannot be as many streams as that"
             );
-            *streams = rest;
+        }
+        if *streams == 0 || *streams > possible {
+            *streams = possible;
         }
     }
 }
@@ -78,13 +73,13 @@ mod tests {
     }
 
     #[test]
-    fn connections_and_streams_never_take_more_than_there_is() {
-        check(896, (0, 0), (224, 672));
-        check(896, (100, 0), (100, 796));
-        check(896, (0, 800), (96, 800));
-        check(896, (100, 5_000), (100, 796));
-        check(896, (5_000, 5_000), (895, 1));
-        check(2, (0, 0), (1, 1));
-        check(usize::MAX, (0, 0), (16_384, 1_000_000));
+    fn streams_never_take_every_socket_nor_sockets_every_descriptor() {
+        check(896, (0, 0), (896, 868));
+        check(896, (100, 0), (100, 97));
+        check(896, (0, 800), (896, 800));
+        check(896, (100, 5_000), (100, 97));
+        check(896, (5_000, 5_000), (896, 868));
+        check(2, (0, 0), (2, 1));
+        check(usize::MAX, (0, 0), (1_000_000, 968_750));
     }
 }
