@@ -9,6 +9,7 @@
 //! - [`auth`]: tokens and keys become a [`auth::Caller`]
 //! - [`notification`], [`audience`]: a draft is validated, once, and gets an id
 //! - [`hub`]: publish and subscribe: the whole path on one page
+//! - [`inbox`]: what a user has not read yet
 //! - [`store`]: the log, durable before anything is delivered ([`store::sqlite`]); [`log`]: places in it
 //! - `queue`: the log's entries in position order
 //! - `fanout`: the one thread that owns all streams; `registry`: who is connected
@@ -28,6 +29,7 @@ pub mod config;
 mod fanout;
 pub mod http;
 pub mod hub;
+pub mod inbox;
 pub mod log;
 pub mod notification;
 mod queue;

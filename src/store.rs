@@ -17,10 +17,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
+use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::notification::{Entry, Notification};
 
@@ -170,6 +172,19 @@ pub struct Start {
     pub broadcasts_missed: bool,
     /// Whether anything addressed to the user by name is still owed or failed at or below the place it goes on from.
     pub owes: bool,
+    /// How much of the user's inbox is unread, as this viewer sees it; read in one snapshot with the rest.
+    pub unread: Unread,
+}
+
+/// What a read mark came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Marked {
+    /// Something is read now that was not marked so before.
+    Changed,
+    /// It was read before.
+    Unchanged,
+    /// There is no such notification in the user's inbox; or the log has not come that far.
+    Unknown,
 }
 
 /// A stretch of the log for one viewer.
@@ -223,6 +238,8 @@ pub struct Asked {
     pub failed: usize,
     /// Recipients whose notification expired before they took it.
     pub expired: usize,
+    /// Users who have read it in their inbox though no stream of theirs took it: to them it is sent.
+    pub read: usize,
     /// When the next one is due; none if nobody is owed.
     pub next_due: Option<Timestamp>,
 }
@@ -274,7 +291,10 @@ pub trait Store: Send + Sync + 'static {
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
     /// Where a stream begins. A cursor proves that its client has everything up to it, so recipients that were
-    /// re-opened by a crash at or below it become sent.
+    /// re-opened by a crash at or below it become sent; a mark proves the same once a stream was served past the first.
+    ///
+    /// A user's first stream is kept, durably when this returns: their mark is the place from which it goes on, and
+    /// what was addressed to their roles or to everyone up to the query's `head` never is in their inbox.
     fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>>;
 
     /// The entries of the log for one viewer.
@@ -282,6 +302,31 @@ pub trait Store: Send + Sync + 'static {
 
     /// Those addressed to the viewer's user by name that are still owed or failed; the same bounds as a page.
     fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>>;
+
+    /// How much of a viewer's inbox is unread. The cost is bounded, whatever is stored.
+    ///
+    /// What has expired by `now` does not count, unless so much has that looking at it would cost too much (SQLite: more
+    /// than 1,000 of the unread).
+    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>>;
+
+    /// Marks one notification of a viewer's inbox read, durably; where it names them it is sent by that, if it was owed
+    /// or failed. A store may bound how many marks it keeps singly for a user above their watermark (SQLite: 5,000); with
+    /// one more it raises the watermark to the oldest of them.
+    fn mark_read(
+        &self,
+        viewer: Viewer,
+        id: Uuid,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>>;
+
+    /// Marks all of a user's inbox read up to a position, or up to the head: one watermark, never lowered. Whatever
+    /// was kept singly at or below it is deleted, in small steps; what was owed there to the user by name is sent.
+    fn mark_all_read(
+        &self,
+        user: Arc<str>,
+        upto: Option<Position>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>>;
 
     /// The log itself, for whoever was not handed it: at most `limit` entries after `after`, without holes.
     fn entries(
@@ -291,7 +336,7 @@ pub trait Store: Send + Sync + 'static {
     ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
 
     /// Counts an attempt for every recipient that is owed and due, at most `limit` of them, oldest due first. Each is
-    /// looked at first: one whose notification has expired is not asked.
+    /// looked at first: one whose notification has expired is not asked, nor is a user who has read it meanwhile.
     fn ask_again(
         &self,
         now: Timestamp,
@@ -299,8 +344,8 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Asked, StoreError>>;
 
-    /// Deletes at most `limit` entries that are older than they are kept, raising the floors in the same transaction.
-    /// Returns how many went.
+    /// Deletes entries that are older than they are kept, with their read marks, raising the floors in the same
+    /// transaction: at most `limit` of both together. Returns how many went; `limit` if there may be more.
     fn prune(
         &self,
         now: Timestamp,

@@ -13,6 +13,7 @@
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `pages.rs` | the log as one viewer sees it |
+//! | `reading.rs` | what users have read, and how much they have not |
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
 
@@ -24,6 +25,7 @@ mod mailbox;
 mod open;
 mod pages;
 mod reader;
+mod reading;
 mod threads;
 mod writer;
 
@@ -36,6 +38,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use uuid::Uuid;
 
 use self::deliveries::InDoubt;
 use self::failure::{Failure, Health, closed};
@@ -44,11 +47,12 @@ use self::reader::Readers;
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, OpenStoreError, Opened, Page, PageQuery,
-    Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
+    Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page,
+    PageQuery, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts, Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
+use crate::inbox::Unread;
 use crate::log::Position;
 use crate::notification::{Entry, Notification};
 
@@ -258,15 +262,27 @@ impl Store for SqliteStore {
     fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>> {
         async move {
             let asked = query.clone();
-            let (start, reopened) = self.readers.ask(move |c| pages::start(c, &asked)).await?;
-            if !reopened {
-                return Ok(start);
+            let beginning = self.readers.ask(move |c| pages::start(c, &asked)).await?;
+            let (first_visit, reopened) = (beginning.first_visit, beginning.reopened);
+            if first_visit.is_none() && !reopened {
+                return Ok(beginning.start);
             }
-            let (keys, place, now) = (pages::keys(&query.viewer), start.place, query.now);
-            self.write(move |c| deliveries::settle_reopened(c, &keys, place, now))
-                .await?;
-            let (start, _) = self.readers.ask(move |c| pages::start(c, &query)).await?;
-            Ok(start)
+            let (viewer, place, now) = (query.viewer.clone(), beginning.start.place, query.now);
+            self.write(move |c| {
+                if let Some(first) = first_visit {
+                    reading::visit(c, &viewer.user, first)?;
+                }
+                if reopened {
+                    deliveries::settle_reopened(c, &pages::keys(&viewer), place, now)?;
+                }
+                Ok(())
+            })
+            .await?;
+            if !reopened {
+                return Ok(beginning.start);
+            }
+            let settled = self.readers.ask(move |c| pages::start(c, &query)).await?;
+            Ok(settled.start)
         }
         .boxed()
     }
@@ -277,6 +293,48 @@ impl Store for SqliteStore {
 
     fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
         self.readers.ask(move |c| pages::owed(c, &query)).boxed()
+    }
+
+    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>> {
+        self.readers
+            .ask(move |c| {
+                let since = reading::visits(c, &viewer.user)?.map(|visits| visits.since);
+                reading::unread(c, &viewer, since, now)
+            })
+            .boxed()
+    }
+
+    fn mark_read(
+        &self,
+        viewer: Viewer,
+        id: Uuid,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
+        self.write(move |c| reading::mark_read(c, &viewer, id, now))
+            .boxed()
+    }
+
+    fn mark_all_read(
+        &self,
+        user: Arc<str>,
+        upto: Option<Position>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
+        async move {
+            let raised = user.clone();
+            let marked = self
+                .write(move |c| reading::mark_all_read(c, &raised, upto))
+                .await?;
+            // Each step is a commit of its own: nobody's publish waits for the marks of a diligent reader. Also when
+            // nothing was raised, because a crash may have left some.
+            let mut more = marked != Marked::Unknown;
+            while more {
+                let user = user.clone();
+                more = self.write(move |c| reading::clear(c, &user, now)).await?;
+            }
+            Ok(marked)
+        }
+        .boxed()
     }
 
     fn entries(

@@ -1,12 +1,13 @@
 //! What the store promises, whichever store it is.
 //!
-//! `log`, `verdicts` and `places` are the suite: each of its tests is given a [`Place`] and asks nothing of it but the
+//! `log`, `verdicts`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and asks nothing of it but the
 //! contract. `opening` and `file` are about SQLite's file.
 
 mod file;
 mod log;
 mod opening;
 mod places;
+mod reading;
 mod verdicts;
 
 use std::path::{Path, PathBuf};

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 use super::entries::{count, millis, moment_of, position_of, stored};
 use super::failure::Failure;
 use super::mailbox::{Batch, Change};
+use super::reading::READ;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::store::{Asked, RetrySchedule};
@@ -73,7 +74,7 @@ pub(super) fn apply(
         };
     }
     let mut mark = connection.prepare_cached(
-        "INSERT INTO mark (user, position) VALUES (?1, ?2)
+        "INSERT INTO mark (user, position, since) VALUES (?1, ?2, ?2)
          ON CONFLICT (user) DO UPDATE SET position = max(position, excluded.position)",
     )?;
     for (user, position) in &batch.marks {
@@ -104,7 +105,15 @@ struct Due {
     position: Position,
     key: String,
     attempts: usize,
-    expired: bool,
+    outcome: Option<Outcome>,
+}
+
+/// Why a recipient need not be asked any more.
+#[derive(Clone, Copy)]
+enum Outcome {
+    /// The user that it names has read it in their inbox.
+    Read,
+    Expired,
 }
 
 /// Asks those who are due, the longest due first.
@@ -117,26 +126,29 @@ pub(super) fn ask_again(
     let mut asked = Asked::default();
     let mut turn = connection.prepare_cached(
         "UPDATE delivery SET state = ?3, attempts = ?4, next_ms = ?5, changed_ms = ?6, reason = ?7,
-                reopened = CASE ?3 WHEN 'expired' THEN 0 ELSE reopened END
+                reopened = CASE WHEN ?3 IN ('sent', 'expired') THEN 0 ELSE reopened END
          WHERE position = ?1 AND key = ?2",
     )?;
     for due in due(connection, now, limit)? {
-        let attempts = if due.expired {
-            due.attempts
-        } else {
-            due.attempts + 1
+        let attempts = due.attempts + usize::from(due.outcome.is_none());
+        let next = match due.outcome {
+            None => schedule.delays.get(attempts),
+            Some(_) => None,
         };
-        let next = schedule.delays.get(attempts).filter(|_| !due.expired);
-        let (state, reason) = match next {
-            _ if due.expired => {
+        let (state, reason) = match (due.outcome, next) {
+            (Some(Outcome::Read), _) => {
+                asked.read += 1;
+                ("sent", Some(READ))
+            }
+            (Some(Outcome::Expired), _) => {
                 asked.expired += 1;
                 ("expired", None)
             }
-            Some(_) => {
+            (None, Some(_)) => {
                 asked.still_owed += 1;
                 ("owed", None)
             }
-            None => {
+            (None, None) => {
                 asked.failed += 1;
                 ("failed", Some(NOBODY_TOOK_IT))
             }
@@ -164,7 +176,13 @@ pub(super) fn ask_again(
 fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
     connection
         .prepare_cached(
-            "SELECT position, key, attempts, coalesce(expires_ms <= ?1, 0)
+            // `u:` and the user: only who is named can have read it for themselves.
+            "SELECT position, key, attempts, coalesce(expires_ms <= ?1, 0),
+                    substr(key, 1, 2) = 'u:' AND (
+                        EXISTS (SELECT 1 FROM reading
+                                WHERE user = substr(key, 3) AND upto >= delivery.position)
+                        OR EXISTS (SELECT 1 FROM read_mark
+                                   WHERE user = substr(key, 3) AND position = delivery.position))
              FROM delivery JOIN entry USING (position)
              WHERE state = 'owed' AND next_ms <= ?1
              ORDER BY next_ms LIMIT ?2",
@@ -174,7 +192,11 @@ fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Resul
                 position: position_of(row, 0)?,
                 key: row.get(1)?,
                 attempts: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
-                expired: row.get(3)?,
+                outcome: match (row.get(4)?, row.get(3)?) {
+                    (true, _) => Some(Outcome::Read),
+                    (false, true) => Some(Outcome::Expired),
+                    (false, false) => None,
+                },
             })
         })?
         .collect()

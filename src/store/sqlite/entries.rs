@@ -92,7 +92,9 @@ impl<'c> Inserts<'c> {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
             )?,
             audience: connection
-                .prepare_cached("INSERT INTO audience (key, position) VALUES (?1, ?2)")?,
+                .prepare_cached(
+                "INSERT INTO audience (key, position, inbox, expires_ms) VALUES (?1, ?2, ?3, ?4)",
+            )?,
         })
     }
 
@@ -113,11 +115,23 @@ impl<'c> Inserts<'c> {
             notification.body,
         ])?;
         for recipient in notification.audience.recipients() {
-            self.audience
-                .execute(params![recipient.to_string(), stored(position)])?;
+            self.audience.execute(params![
+                recipient.to_string(),
+                stored(position),
+                notification.kind == Kind::Notification,
+                notification.expires_at.map(millis),
+            ])?;
         }
         Ok(())
     }
+}
+
+/// The entry of a notification's id.
+pub(super) fn entry_at_id(connection: &Connection, id: Uuid) -> rusqlite::Result<Option<Entry>> {
+    connection
+        .prepare_cached(&format!("SELECT {COLUMNS} FROM entry WHERE id = ?1"))?
+        .query_row([id.as_bytes()], entry_of)
+        .optional()
 }
 
 /// The entry that a notification became.
@@ -141,7 +155,9 @@ pub(super) fn set_head(connection: &Connection, head: Position) -> rusqlite::Res
     Ok(())
 }
 
-/// Deletes at most `limit` settled entries that are older than they are kept, broadcasts first, and raises the floors.
+/// Deletes settled entries that are older than they are kept, broadcasts first, and raises the floors. Read marks go
+/// with their entry and count like entries: at most `limit` of both, because any number of users may have read one.
+/// Returns how many went; `limit` if there may be more.
 pub(super) fn prune(
     connection: &Connection,
     now: Timestamp,
@@ -161,19 +177,39 @@ pub(super) fn prune(
             "UPDATE hub SET inbox_floor = max(inbox_floor, ?1)",
         ),
     ] {
-        let old = too_old(connection, kind, now.saturating_sub(kept), limit - pruned)?;
-        let Some(floor) = old.iter().map(|(position, _)| *position).max() else {
-            continue;
-        };
-        for (position, audience) in &old {
-            delete(connection, *position, audience)?;
+        let mut floor = None;
+        for (position, audience) in
+            too_old(connection, kind, now.saturating_sub(kept), limit - pruned)?
+        {
+            pruned += forget_reads(connection, position, limit - pruned)?;
+            if pruned == limit {
+                // It goes in the next step, after the rest of its marks.
+                break;
+            }
+            delete(connection, position, &audience)?;
+            pruned += 1;
+            floor = floor.max(Some(position));
         }
-        connection
-            .prepare_cached(raise_floor)?
-            .execute([stored(floor)])?;
-        pruned += old.len();
+        if let Some(floor) = floor {
+            connection
+                .prepare_cached(raise_floor)?
+                .execute([stored(floor)])?;
+        }
     }
     Ok(pruned)
+}
+
+fn forget_reads(
+    connection: &Connection,
+    position: Position,
+    limit: usize,
+) -> rusqlite::Result<usize> {
+    connection
+        .prepare_cached(
+            "DELETE FROM read_mark WHERE position = ?1 AND user IN (
+                 SELECT user FROM read_mark WHERE position = ?1 LIMIT ?2)",
+        )?
+        .execute(params![stored(position), count(limit)])
 }
 
 /// Settled entries of a kind made before `cutoff`, the oldest first, with their keys.

@@ -250,12 +250,12 @@ fn check(path: &Path, connection: &Connection) -> Result<LogState, OpenStoreErro
     let tables: i64 = connection
         .query_row(
             "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN
-             ('hub', 'entry', 'audience', 'delivery', 'mark', 'api_key', 'counter')",
+             ('hub', 'entry', 'audience', 'delivery', 'mark', 'reading', 'read_mark', 'api_key', 'counter')",
             [],
             |row| row.get(0),
         )
         .map_err(sql)?;
-    if tables != 7 {
+    if tables != 9 {
         return Err(damaged("tables are missing"));
     }
     let (epoch, head, settled): (String, Position, Position) = connection

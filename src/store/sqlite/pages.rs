@@ -8,6 +8,7 @@ use rusqlite::{Connection, OptionalExtension, Rows, ToSql, params};
 
 use super::entries::{COLUMNS, count, created_at, entry_of, millis, position_of, stored, unsigned};
 use super::failure::Failure;
+use super::reading::{self, Visits};
 use crate::audience::Recipient;
 use crate::log::Position;
 use crate::notification::{Entry, MAX_ROLES};
@@ -23,7 +24,8 @@ pub(super) fn keys(viewer: &Viewer) -> Vec<String> {
         .collect()
 }
 
-fn own_key(viewer: &Viewer) -> String {
+/// The key under which a viewer is addressed by name.
+pub(super) fn own_key(viewer: &Viewer) -> String {
     Recipient::User(viewer.user.clone()).to_string()
 }
 
@@ -64,15 +66,24 @@ fn range<'a>(after: &'a i64, upto: &'a i64, keys: &'a [String]) -> Vec<&'a dyn T
     values
 }
 
-/// Where a stream begins, and whether a crash re-opened anything that its place settles.
-pub(super) fn start(connection: &Connection, query: &StartQuery) -> Result<(Start, bool), Failure> {
+/// Where a stream begins, and what is to be written before it does.
+pub(super) struct Beginning {
+    pub(super) start: Start,
+    /// Its user has never had one before.
+    pub(super) first_visit: Option<Visits>,
+    /// A crash re-opened something that its place settles.
+    pub(super) reopened: bool,
+}
+
+/// Where a stream begins.
+pub(super) fn start(connection: &Connection, query: &StartQuery) -> Result<Beginning, Failure> {
     let (inbox_floor, broadcast_floor) = connection
         .prepare_cached("SELECT inbox_floor, broadcast_floor FROM hub")?
         .query_row([], |row| Ok((position_of(row, 0)?, position_of(row, 1)?)))?;
-    let known_place = match query.cursor {
-        Some(cursor) => Some(cursor),
-        None => mark(connection, &query.viewer)?,
-    };
+    let visits = reading::visits(connection, &query.viewer.user)?;
+    let since = visits.map_or(query.head, |visits| visits.since);
+    let unread = reading::unread(connection, &query.viewer, Some(since), query.now)?;
+    let known_place = query.cursor.or(visits.map(|visits| visits.mark));
     let Some(place) = known_place.map(|place| place.min(query.head)) else {
         // A first visit misses nothing.
         let start = Start {
@@ -80,8 +91,16 @@ pub(super) fn start(connection: &Connection, query: &StartQuery) -> Result<(Star
             gap: false,
             broadcasts_missed: false,
             owes: owes(connection, query, query.head)?,
+            unread,
         };
-        return Ok((start, false));
+        return Ok(Beginning {
+            start,
+            first_visit: Some(Visits {
+                mark: query.head,
+                since,
+            }),
+            reopened: false,
+        });
     };
     let keys = keys(&query.viewer);
     let gap = place < inbox_floor || more_than_the_limit(connection, query, &keys, place)?;
@@ -91,15 +110,17 @@ pub(super) fn start(connection: &Connection, query: &StartQuery) -> Result<(Star
         gap,
         broadcasts_missed: place < broadcast_floor,
         owes: owes(connection, query, goes_on_from)?,
+        unread,
     };
-    Ok((start, any_reopened(connection, &keys, place)?))
-}
-
-fn mark(connection: &Connection, viewer: &Viewer) -> rusqlite::Result<Option<Position>> {
-    connection
-        .prepare_cached("SELECT position FROM mark WHERE user = ?1")?
-        .query_row([&viewer.user], |row| position_of(row, 0))
-        .optional()
+    let proves = query.cursor.is_some() || visits.is_some_and(Visits::served);
+    Ok(Beginning {
+        start,
+        first_visit: visits.is_none().then_some(Visits {
+            mark: goes_on_from,
+            since,
+        }),
+        reopened: proves && any_reopened(connection, &keys, place)?,
+    })
 }
 
 fn more_than_the_limit(
@@ -270,7 +291,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, Failure> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use rusqlite::params_from_iter;
 
     use super::*;
@@ -289,8 +310,9 @@ mod tests {
             .expect("a plan")
     }
 
+    /// That a query reads its rows off indexes, in their order, one at a time.
     #[track_caller]
-    fn searches_only(sql: &str, parameters: usize) {
+    pub(in crate::store::sqlite) fn searches_only(sql: &str, parameters: usize) {
         let connection = Connection::open_in_memory().expect("a database");
         connection
             .execute_batch(include_str!("schema.sql"))

@@ -34,10 +34,17 @@ CREATE INDEX entry_age ON entry (kind, created_ms);
 -- The log once more, by key: what one viewer may see is a union of such lists. No foreign key, since looking after one
 -- would take a second index as large as the table; entries and their keys come and go in one transaction.
 CREATE TABLE audience (
-    key      TEXT    NOT NULL,
-    position INTEGER NOT NULL,
+    key        TEXT    NOT NULL,
+    position   INTEGER NOT NULL,
+    -- Whether it is in the recipients' inboxes: a notification is, a broadcast is not.
+    inbox      INTEGER NOT NULL CHECK (inbox IN (0, 1)),
+    -- As in the entry.
+    expires_ms INTEGER,
     PRIMARY KEY (key, position)
 ) STRICT, WITHOUT ROWID;
+
+-- For counting what is unread: no broadcast is in it, however many there were, and the log itself is not looked at.
+CREATE INDEX audience_inbox ON audience (key, position, expires_ms) WHERE inbox = 1;
 
 -- What became of a recipient that nobody took it for at the first try.
 CREATE TABLE delivery (
@@ -61,11 +68,39 @@ CREATE INDEX delivery_oldest ON delivery (position) WHERE state = 'owed';
 CREATE INDEX delivery_open ON delivery (key, position) WHERE state IN ('owed', 'failed');
 CREATE INDEX delivery_reopened ON delivery (key, position) WHERE reopened = 1;
 
--- For each user the highest position served to any of their streams.
+-- For each user who has ever opened a stream: the highest position served to any of their streams, and where the log
+-- stood when they opened the first. What was for their roles or for everyone before that is not in their inbox.
 CREATE TABLE mark (
     user     TEXT    PRIMARY KEY,
-    position INTEGER NOT NULL
+    position INTEGER NOT NULL,
+    since    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- For each user who has ever read anything: up to here all of their inbox is read.
+CREATE TABLE reading (
+    user   TEXT    PRIMARY KEY,
+    upto   INTEGER NOT NULL DEFAULT 0,
+    -- How many rows they have in `read_mark`. Triggers keep it exact.
+    single INTEGER NOT NULL DEFAULT 0 CHECK (single >= 0)
+) STRICT, WITHOUT ROWID;
+
+-- What a user has read above that, each by itself.
+CREATE TABLE read_mark (
+    user     TEXT    NOT NULL REFERENCES reading (user),
+    position INTEGER NOT NULL,
+    PRIMARY KEY (user, position)
+) STRICT, WITHOUT ROWID;
+
+-- For pruning: whoever has read an entry.
+CREATE INDEX read_mark_entry ON read_mark (position);
+
+CREATE TRIGGER read_mark_came AFTER INSERT ON read_mark BEGIN
+    UPDATE reading SET single = single + 1 WHERE user = new.user;
+END;
+
+CREATE TRIGGER read_mark_went AFTER DELETE ON read_mark BEGIN
+    UPDATE reading SET single = single - 1 WHERE user = old.user;
+END;
 
 -- API keys. The key itself is nowhere: only its SHA-256.
 CREATE TABLE api_key (

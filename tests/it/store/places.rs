@@ -25,10 +25,14 @@ async fn a_stream_begins_at_its_cursor_or_else_the_users_mark_or_else_the_head(p
     stored(&*store, (0..5).map(|_| broadcast()).collect()).await;
     let first = started(&*store, begin(viewer("42", &[]), None, 5)).await;
     assert_eq!((first.place, first.gap), (Position(5), false));
+    // That was a visit: who has been here goes on from there.
+    stored(&*store, vec![broadcast()]).await;
+    let second = started(&*store, begin(viewer("42", &[]), None, 6)).await;
+    assert_eq!(second.place, Position(5));
     decided(
         &*store,
         Verdicts {
-            marks: vec![("42".into(), Position(2))],
+            marks: vec![("7".into(), Position(2))],
             ..Verdicts::default()
         },
     )
@@ -42,7 +46,7 @@ async fn a_stream_begins_at_its_cursor_or_else_the_users_mark_or_else_the_head(p
         (None, 1, 1),
         (Some(4), 3, 3),
     ] {
-        let start = started(&*store, begin(viewer("42", &[]), cursor, head)).await;
+        let start = started(&*store, begin(viewer("7", &[]), cursor, head)).await;
         assert_eq!(start.place, Position(expected), "{cursor:?} of {head}");
         assert!(!start.gap && !start.broadcasts_missed && !start.owes);
     }
@@ -78,11 +82,11 @@ async fn what_is_owed_counts_up_to_where_the_stream_goes_on(place: &dyn Place) {
         replay_limit,
         ..begin(viewer("42", &[]), cursor, 3)
     };
-    // From 2 it comes with the replay; from 3 it lies behind, and after a gap or on a first visit too.
+    // On a first visit it lies behind; from 2 it comes with the replay; from 3 it lies behind, and after a gap too.
+    assert!(started(&*store, query(None, 10)).await.owes);
     assert!(!started(&*store, query(Some(2), 10)).await.owes);
     assert!(started(&*store, query(Some(3), 10)).await.owes);
     assert!(started(&*store, query(Some(0), 1)).await.owes);
-    assert!(started(&*store, query(None, 10)).await.owes);
     let another = begin(viewer("7", &["42"]), None, 3);
     assert!(!started(&*store, another).await.owes);
 }
@@ -142,16 +146,23 @@ async fn a_mark_settles_it_too_but_a_first_visit_does_not(place: &dyn Place) {
             .await
             .owes
     );
+    // Nor does coming back to where the first one began: what is open may never have reached them.
+    assert!(
+        started(&*store, begin(viewer("42", &[]), None, 3))
+            .await
+            .owes
+    );
+    stored(&*store, vec![broadcast()]).await;
     decided(
         &*store,
         Verdicts {
-            marks: vec![("42".into(), Position(3))],
+            marks: vec![("42".into(), Position(4))],
             ..Verdicts::default()
         },
     )
     .await;
     assert!(
-        !started(&*store, begin(viewer("42", &[]), None, 3))
+        !started(&*store, begin(viewer("42", &[]), None, 4))
             .await
             .owes
     );

@@ -1,0 +1,282 @@
+//! What users have read: a watermark each, and single marks above it.
+//!
+//! An unread count merges two lists as SQLite yields them, the viewer's inbox and their single marks, both in position
+//! order from the watermark on, and stops at [`MAX_UNREAD`]. What it may have to pass over on the way is bounded too:
+//! by [`MAX_SINGLE`] and [`MAX_LAPSED`]. So it costs the same however much is stored; a test here holds it to its plan.
+
+use rusqlite::{Connection, OptionalExtension, ToSql, params};
+
+use super::entries::{count, entry_at_id, millis, position_of, stored};
+use super::failure::Failure;
+use super::pages::{keys, own_key};
+use crate::audience::Recipient;
+use crate::clock::Timestamp;
+use crate::inbox::{MAX_UNREAD, Unread};
+use crate::log::Position;
+use crate::notification::{Entry, Kind};
+use crate::store::{Marked, Viewer};
+
+/// The most notifications that a user has read one by one above their watermark. With one more the watermark rises to
+/// the oldest of them, and what lies unread below it counts as read: a count never has to pass over more than these.
+pub(super) const MAX_SINGLE: usize = 5_000;
+
+/// How many expired notifications a count passes over; whatever expired beyond these is counted as unread.
+const MAX_LAPSED: usize = 1_000;
+
+/// The most rows of a kind that one step of [`clear`] changes.
+const CLEAR_STEP: usize = 500;
+
+/// Why a delivery is `sent` though no stream took it, as its reason says it.
+pub(super) const READ: &str = "read";
+
+/// What is known of a user's visits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Visits {
+    /// The highest position served to any of their streams; before that, the place at which the first began.
+    pub(super) mark: Position,
+    /// Where the log stood at the first.
+    pub(super) since: Position,
+}
+
+impl Visits {
+    /// Whether a stream of theirs has been served past the first visit. Where the first visit began proves nothing:
+    /// what was open at that time may never have reached them.
+    pub(super) fn served(self) -> bool {
+        self.mark > self.since
+    }
+}
+
+/// A user's visits; none if they never opened a stream.
+pub(super) fn visits(connection: &Connection, user: &str) -> rusqlite::Result<Option<Visits>> {
+    connection
+        .prepare_cached("SELECT position, since FROM mark WHERE user = ?1")?
+        .query_row([user], |row| {
+            Ok(Visits {
+                mark: position_of(row, 0)?,
+                since: position_of(row, 1)?,
+            })
+        })
+        .optional()
+}
+
+/// Keeps a first visit; an earlier one stays as it is.
+pub(super) fn visit(connection: &Connection, user: &str, first: Visits) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "INSERT INTO mark (user, position, since) VALUES (?1, ?2, ?3) ON CONFLICT (user) DO NOTHING",
+        )?
+        .execute(params![user, stored(first.mark), stored(first.since)])?;
+    Ok(())
+}
+
+/// Up to here a user has read everything.
+fn watermark(connection: &Connection, user: &str) -> rusqlite::Result<Position> {
+    let upto = connection
+        .prepare_cached("SELECT upto FROM reading WHERE user = ?1")?
+        .query_row([user], |row| position_of(row, 0))
+        .optional()?;
+    Ok(upto.unwrap_or_default())
+}
+
+/// The notifications for any of so many keys, each once, rising. ?1: after, for the first key; ?2: after, for the
+/// others; then the keys.
+fn inbox_sql(keys: usize) -> String {
+    let lists: Vec<String> = (0..keys)
+        .map(|i| {
+            // Named, because the planner would as soon take the list that has the broadcasts in it.
+            format!(
+                "SELECT position, expires_ms FROM audience INDEXED BY audience_inbox
+                 WHERE key = ?{} AND position > ?{} AND inbox = 1",
+                i + 3,
+                if i == 0 { 1 } else { 2 },
+            )
+        })
+        .collect();
+    format!("{} ORDER BY position", lists.join(" UNION "))
+}
+
+/// What a user (?1) has read one by one after ?2, rising.
+const SINGLE_SQL: &str =
+    "SELECT position FROM read_mark WHERE user = ?1 AND position > ?2 ORDER BY position";
+
+/// How much of a viewer's inbox is unread. `since` is where the log stood at their first visit; without one, only what
+/// is addressed to them by name is theirs.
+pub(super) fn unread(
+    connection: &Connection,
+    viewer: &Viewer,
+    since: Option<Position>,
+    now: Timestamp,
+) -> Result<Unread, Failure> {
+    let watermark = watermark(connection, &viewer.user)?;
+    let (own_after, after) = (
+        stored(watermark),
+        stored(since.unwrap_or_default().max(watermark)),
+    );
+    let keys = match since {
+        Some(_) => keys(viewer),
+        None => vec![own_key(viewer)],
+    };
+    let mut values: Vec<&dyn ToSql> = vec![&own_after, &after];
+    values.extend(keys.iter().map(|key| key as &dyn ToSql));
+    let mut inbox = connection.prepare_cached(&inbox_sql(keys.len()))?;
+    // With a single key nothing refers to the second parameter, but the third makes room for it.
+    let mut inbox = inbox.query(values.as_slice())?;
+    let mut single = connection.prepare_cached(SINGLE_SQL)?;
+    let mut single = single.query(params![viewer.user, own_after])?;
+
+    let now = millis(now);
+    let (mut unread, mut lapsed) = (0, 0);
+    let mut read: Option<i64> = single.next()?.map(|row| row.get(0)).transpose()?;
+    while unread <= MAX_UNREAD
+        && let Some(row) = inbox.next()?
+    {
+        let position: i64 = row.get(0)?;
+        while read.is_some_and(|read| read < position) {
+            read = single.next()?.map(|row| row.get(0)).transpose()?;
+        }
+        if read == Some(position) {
+            continue;
+        }
+        let expires: Option<i64> = row.get(1)?;
+        if lapsed < MAX_LAPSED && expires.is_some_and(|moment| moment <= now) {
+            lapsed += 1;
+            continue;
+        }
+        unread += 1;
+    }
+    Ok(Unread::counted(unread))
+}
+
+/// Whether an entry is in a viewer's inbox.
+fn is_in_inbox(connection: &Connection, entry: &Entry, viewer: &Viewer) -> Result<bool, Failure> {
+    if entry.kind != Kind::Notification || !entry.audience.includes(&viewer.user, &viewer.roles) {
+        return Ok(false);
+    }
+    let by_name = entry
+        .audience
+        .recipients()
+        .contains(&Recipient::User(viewer.user.clone()));
+    Ok(by_name
+        || visits(connection, &viewer.user)?.is_some_and(|visits| entry.position > visits.since))
+}
+
+/// Marks one notification of a viewer's inbox read. What was owed to them by name is settled by that.
+pub(super) fn mark_read(
+    connection: &Connection,
+    viewer: &Viewer,
+    id: uuid::Uuid,
+    now: Timestamp,
+) -> Result<Marked, Failure> {
+    let Some(entry) = entry_at_id(connection, id)? else {
+        return Ok(Marked::Unknown);
+    };
+    if !is_in_inbox(connection, &entry, viewer)? {
+        return Ok(Marked::Unknown);
+    }
+    let (user, place) = (&viewer.user, stored(entry.position));
+    if entry.position <= watermark(connection, user)? {
+        return Ok(Marked::Unchanged);
+    }
+    connection
+        .prepare_cached("INSERT INTO reading (user) VALUES (?1) ON CONFLICT (user) DO NOTHING")?
+        .execute([user])?;
+    let marked = connection
+        .prepare_cached(
+            "INSERT INTO read_mark (user, position) VALUES (?1, ?2) ON CONFLICT (user, position) DO NOTHING",
+        )?
+        .execute(params![user, place])?;
+    if marked == 0 {
+        return Ok(Marked::Unchanged);
+    }
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET state = 'sent', next_ms = NULL, reopened = 0, changed_ms = ?3, reason = ?4
+             WHERE position = ?1 AND key = ?2 AND state IN ('owed', 'failed')",
+        )?
+        .execute(params![place, own_key(viewer), millis(now), READ])?;
+    fold(connection, user)?;
+    Ok(Marked::Changed)
+}
+
+/// Keeps a user's single marks within their bound.
+fn fold(connection: &Connection, user: &str) -> rusqlite::Result<()> {
+    let oldest: Option<i64> = connection
+        .prepare_cached(
+            "SELECT (SELECT min(position) FROM read_mark WHERE user = ?1) FROM reading
+             WHERE user = ?1 AND single > ?2",
+        )?
+        .query_row(params![user, count(MAX_SINGLE)], |row| row.get(0))
+        .optional()?
+        .flatten();
+    let Some(oldest) = oldest else { return Ok(()) };
+    connection
+        .prepare_cached("UPDATE reading SET upto = max(upto, ?2) WHERE user = ?1")?
+        .execute(params![user, oldest])?;
+    connection
+        .prepare_cached("DELETE FROM read_mark WHERE user = ?1 AND position = ?2")?
+        .execute(params![user, oldest])?;
+    Ok(())
+}
+
+/// Raises a user's watermark to `upto`, or to the head. What it makes superfluous is left to [`clear`].
+pub(super) fn mark_all_read(
+    connection: &Connection,
+    user: &str,
+    upto: Option<Position>,
+) -> Result<Marked, Failure> {
+    let head = connection
+        .prepare_cached("SELECT head FROM hub")?
+        .query_row([], |row| position_of(row, 0))?;
+    let upto = upto.unwrap_or(head);
+    if upto > head {
+        return Ok(Marked::Unknown);
+    }
+    if upto <= watermark(connection, user)? {
+        return Ok(Marked::Unchanged);
+    }
+    connection
+        .prepare_cached(
+            "INSERT INTO reading (user, upto) VALUES (?1, ?2)
+             ON CONFLICT (user) DO UPDATE SET upto = excluded.upto",
+        )?
+        .execute(params![user, stored(upto)])?;
+    Ok(Marked::Changed)
+}
+
+/// One step of what follows from a raised watermark: single marks at or below it go, and what is owed there to the user
+/// by name is settled. Whether there may be more.
+pub(super) fn clear(connection: &Connection, user: &str, now: Timestamp) -> Result<bool, Failure> {
+    let upto = stored(watermark(connection, user)?);
+    let step = count(CLEAR_STEP);
+    let deleted = connection
+        .prepare_cached(
+            "DELETE FROM read_mark WHERE user = ?1 AND position IN (
+                 SELECT position FROM read_mark WHERE user = ?1 AND position <= ?2 LIMIT ?3)",
+        )?
+        .execute(params![user, upto, step])?;
+    let own_key = Recipient::User(user.into()).to_string();
+    let settled = connection
+        .prepare_cached(
+            "UPDATE delivery SET state = 'sent', next_ms = NULL, reopened = 0, changed_ms = ?4, reason = ?5
+             WHERE key = ?1 AND position IN (
+                 SELECT position FROM delivery
+                 WHERE key = ?1 AND state IN ('owed', 'failed') AND position <= ?2 LIMIT ?3)",
+        )?
+        .execute(params![own_key, upto, step, millis(now), READ])?;
+    Ok(deleted == CLEAR_STEP || settled == CLEAR_STEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::tests::searches_only;
+    use super::*;
+    use crate::notification::MAX_ROLES;
+
+    #[test]
+    fn a_count_is_merged_from_the_index_and_never_scanned_or_sorted() {
+        for keys in [1, 2, 3, 7, MAX_ROLES + 2] {
+            searches_only(&inbox_sql(keys), keys + 2);
+        }
+        searches_only(SINGLE_SQL, 2);
+    }
+}
