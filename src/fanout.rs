@@ -6,8 +6,9 @@
 //! selections share one buffer, so a thousand streams of a broadcast cost one encoding.
 //!
 //! Everything reaches the thread through its inbox. The inbox needs no bound of its own because what goes in is bounded
-//! where it comes from: a stream has at most one admission, one attachment, one page and one wake-up on its way, and the
-//! queue holds a permit for each batch (`MAX_BATCHES`).
+//! where it comes from: a stream has at most one admission, one attachment, one page or count and one wake-up on its
+//! way, and the queue holds a permit for each batch (`MAX_BATCHES`), as a read mark does for its word to the streams
+//! (`MAX_CHANGES`).
 //!
 //! The thread never waits for anything but the poll: pages of the log are read by [`crate::replay`], verdicts go to the
 //! store's mailbox ([`crate::store::Store::record`]).
@@ -27,6 +28,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use crate::audience::Audience;
 use crate::clock::Timestamp;
+use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::notification::{Entry, Kind};
 use crate::registry::{Registration, Slot};
@@ -39,11 +41,15 @@ use crate::stream::{Opening, ServedPage};
 /// How many batches may be on their way to the thread: more would only wait in memory.
 const MAX_BATCHES: usize = 16;
 
+/// How many users' changed inboxes may be on their way to the thread; whoever marks one more waits.
+const MAX_CHANGES: usize = 64;
+
 /// The thread's handle. Cheap to clone.
 #[derive(Clone)]
 pub(crate) struct Fanout {
     inbox: Arc<Inbox>,
     permits: Arc<Semaphore>,
+    changes: Arc<Semaphore>,
     thread: Arc<Mutex<Option<JoinHandle<()>>>>,
 }
 
@@ -136,6 +142,12 @@ pub(crate) enum Command {
     Abandon(Address),
     Awake(Address, Arc<AtomicBool>),
     Served(Address, Result<ServedPage, StoreError>),
+    Counted(Address, Result<Unread, StoreError>),
+    /// Something in a user's inbox is read that was not.
+    InboxChanged {
+        user: Arc<str>,
+        permit: OwnedSemaphorePermit,
+    },
     Deliver {
         entries: Vec<Outgoing>,
         permit: OwnedSemaphorePermit,
@@ -201,6 +213,7 @@ impl Fanout {
         Ok(Self {
             inbox,
             permits: Arc::new(Semaphore::new(MAX_BATCHES)),
+            changes: Arc::new(Semaphore::new(MAX_CHANGES)),
             thread: Arc::new(Mutex::new(Some(thread))),
         })
     }
@@ -231,6 +244,13 @@ impl Fanout {
     pub(crate) async fn deliver(&self, entries: Vec<Outgoing>) {
         if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             self.inbox.put(Command::Deliver { entries, permit });
+        }
+    }
+
+    /// Has every stream of a user say how much is unread now; waits while too many such words are on their way.
+    pub(crate) async fn inbox_changed(&self, user: Arc<str>) {
+        if let Ok(permit) = Arc::clone(&self.changes).acquire_owned().await {
+            self.inbox.put(Command::InboxChanged { user, permit });
         }
     }
 

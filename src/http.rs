@@ -12,6 +12,7 @@ mod keys;
 mod page;
 mod problem;
 mod publish;
+mod reading;
 mod sign_in;
 mod status;
 mod stream;
@@ -61,6 +62,8 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         post("/notifications/broadcast", Publish, publish::broadcast),
         post("/notifications/batch", Publish, batch::batch),
         post("/notifications/test", Reader, publish::test),
+        post("/notifications/{id}/read", Reader, reading::read),
+        post("/notifications/read-all", Reader, reading::read_all),
         get("/notifications/status", ReaderOrAdmin, status::status),
         get("/notifications/connections", Admin, status::connections),
         get("/keys", Admin, keys::list),

@@ -4,6 +4,8 @@
 //! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
+mod reading;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -21,6 +23,7 @@ use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::fanout::{self, Admission, Counters, Fanout};
+use crate::inbox::Unread;
 use crate::log::{Cursor, Epoch, Position};
 use crate::notification::Notification;
 use crate::queue::Queue;
@@ -34,6 +37,8 @@ use crate::sse::{Bye, Connected, Frame, Framing, GapScope, Naming};
 use crate::status::{self, Status};
 use crate::store::{self, Conflict, Opened, StartQuery, Store, StoreError, Viewer};
 use crate::stream::Opening;
+
+pub use self::reading::ReadError;
 
 /// A client that has acknowledged nothing for so long gives its place to a new stream of the same user.
 const REAP_SILENCE: Duration = Duration::from_secs(30);
@@ -411,6 +416,7 @@ impl Hub {
         if let Some(scope) = gap {
             frames.push(Frame::gap(id, scope, now));
         }
+        frames.push(Frame::status(start.unread, now));
         Ok(Subscription {
             admission,
             naming,
@@ -477,10 +483,11 @@ impl Hub {
     pub async fn status(&self, caller: &Caller) -> Result<Status, StoreError> {
         let hub = &*self.0;
         if !caller.scopes().admin {
-            let own = caller
-                .user()
-                .map_or(0, |user| hub.registry.of_user(&user.id));
-            return Ok(Status::reader(own));
+            let (own, unread) = match caller.user() {
+                Some(user) => (hub.registry.of_user(&user.id), self.unread(user).await?),
+                None => (0, Unread::counted(0)),
+            };
+            return Ok(Status::reader(own, unread));
         }
         Ok(Status::admin(status::Snapshot {
             registry: &hub.registry,

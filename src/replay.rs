@@ -42,6 +42,8 @@ pub(crate) enum Wanted {
     Owed { after: Position, upto: Position },
     /// The log.
     Log { after: Position, upto: Position },
+    /// No page: how much of the user's inbox is unread.
+    Unread,
 }
 
 /// Answers requests until the stream thread and all others have let go of the channel.
@@ -56,22 +58,34 @@ pub(crate) async fn run(
         .for_each_concurrent(AT_A_TIME, |request| {
             let (store, inbox, epoch) = (&store, &inbox, &epoch);
             async move {
-                let page = read(&**store, epoch, &request, page_entries).await;
-                inbox.put(Command::Served(request.address, page));
+                inbox.put(answer(&**store, epoch, &request, page_entries).await);
             }
         })
         .await;
+}
+
+async fn answer(store: &dyn Store, epoch: &Epoch, request: &Request, limit: usize) -> Command {
+    let address = request.address;
+    match request.wanted {
+        Wanted::Owed { after, upto } | Wanted::Log { after, upto } => {
+            let page = read(store, epoch, request, after, upto, limit).await;
+            Command::Served(address, page)
+        }
+        Wanted::Unread => {
+            let viewer = request.viewer.clone();
+            Command::Counted(address, store.unread(viewer, Timestamp::now()).await)
+        }
+    }
 }
 
 async fn read(
     store: &dyn Store,
     epoch: &Epoch,
     request: &Request,
+    after: Position,
+    upto: Position,
     limit: usize,
 ) -> Result<ServedPage, StoreError> {
-    let (after, upto) = match request.wanted {
-        Wanted::Owed { after, upto } | Wanted::Log { after, upto } => (after, upto),
-    };
     let query = PageQuery {
         viewer: request.viewer.clone(),
         after,
@@ -80,24 +94,23 @@ async fn read(
         max_bytes: PAGE_BYTES,
         now: Timestamp::now(),
     };
-    let page = match request.wanted {
-        Wanted::Owed { .. } => store.owed(query).await?,
-        Wanted::Log { .. } => store.page(query).await?,
+    let owed = matches!(request.wanted, Wanted::Owed { .. });
+    let page = if owed {
+        store.owed(query).await?
+    } else {
+        store.page(query).await?
     };
-    Ok(encode(page, upto, epoch, request))
+    Ok(encode(page, owed, upto, epoch, request))
 }
 
-fn encode(page: Page, upto: Position, epoch: &Epoch, request: &Request) -> ServedPage {
+fn encode(page: Page, owed: bool, upto: Position, epoch: &Epoch, request: &Request) -> ServedPage {
     let mut bytes = Vec::with_capacity(PAGE_BYTES / 4);
     let mut ends = Vec::with_capacity(page.entries.len());
     let mut notes = Vec::with_capacity(page.entries.len());
     for item in page.entries {
         let entry = item.entry;
-        let id = match request.wanted {
-            // It is behind the stream's cursor: an id would set the client back.
-            Wanted::Owed { .. } => None,
-            Wanted::Log { .. } => Some(epoch.event_id(entry.position).to_string()),
-        };
+        // What is owed is behind the stream's cursor: an id would set the client back.
+        let id = (!owed).then(|| epoch.event_id(entry.position).to_string());
         let frame = Frame::notification(id, &entry);
         bytes.extend_from_slice(frame.bytes(request.naming, request.framing));
         ends.push(bytes.len());

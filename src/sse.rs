@@ -15,6 +15,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use crate::clock::Timestamp;
+use crate::inbox::Unread;
 use crate::notification::Entry;
 
 /// The end of a body in chunked framing.
@@ -184,6 +185,15 @@ impl Frame {
             scope: GapScope,
         }
         Self::new("gap", Some(id), event_json("gap", now, Data { scope }))
+    }
+
+    /// How much of the user's inbox is unread. It has no id: the count has no place in the log.
+    pub(crate) fn status(unread: Unread, now: Timestamp) -> Self {
+        #[derive(Serialize)]
+        struct Data {
+            unread: Unread,
+        }
+        Self::new("status", None, event_json("status", now, Data { unread }))
     }
 
     /// The last word of a stream.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use crate::clock::Timestamp;
+use crate::inbox::Unread;
 use crate::registry::Registry;
 use crate::store::Counts;
 
@@ -18,6 +19,8 @@ pub enum Status {
     Reader {
         /// Their own streams.
         streams: OwnStreams,
+        /// How much of their inbox is unread.
+        unread: Unread,
     },
     /// What an admin may know: one entry for each hub that serves the log.
     Admin {
@@ -110,9 +113,10 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Status {
-    pub(crate) fn reader(own: usize) -> Self {
+    pub(crate) fn reader(own: usize, unread: Unread) -> Self {
         Self::Reader {
             streams: OwnStreams { own },
+            unread,
         }
     }
 

@@ -37,8 +37,11 @@ pub(crate) struct Stream {
     cursor: Position,
     /// Entries in its audience went by while it was not live: they are in the log after the cursor.
     missed: bool,
-    /// A page of the log has been asked for and has not come.
+    /// A page of the log, or a count, has been asked for and has not come.
     reading: bool,
+    /// The count that its client was told last may not be true any more. However often that happens while it cannot be
+    /// told, it is counted once, when it can.
+    recount: bool,
     /// The frame that is partly written.
     pending: Option<Box<Pending>>,
     /// Since when the sink takes nothing.
@@ -136,6 +139,8 @@ pub(crate) enum Next {
         /// After this.
         after: Position,
     },
+    /// Count what is unread.
+    CountUnread,
     /// Drop it.
     Close,
 }
@@ -157,6 +162,7 @@ impl Stream {
             cursor: Position::START,
             missed: false,
             reading: false,
+            recount: false,
             pending: None,
             stuck_since: None,
             acknowledged: (now, Position::START),
@@ -279,9 +285,34 @@ impl Stream {
         }
     }
 
-    /// A page that could not be read; it is asked for again at `next`.
-    pub(crate) fn unread(&mut self) {
+    /// What it asked for could not be read; it is asked for again at `next`.
+    pub(crate) fn not_read(&mut self) {
         self.reading = false;
+    }
+
+    /// Something in its user's inbox is read that was not: the client is told once the stream is live.
+    pub(crate) fn inbox_changed(&mut self) {
+        self.recount = true;
+    }
+
+    /// Tells its client what was counted, unless it has fallen behind meanwhile: then it is counted again.
+    pub(crate) fn tell_unread(&mut self, status: &Frame, now: Instant) {
+        self.reading = false;
+        if self.is_live() && self.ending.is_none() {
+            self.say(status, now);
+        } else {
+            self.recount = true;
+        }
+    }
+
+    /// Writes a frame that stands for nothing in the log; only at a frame's boundary.
+    fn say(&mut self, frame: &Frame, now: Instant) {
+        let bytes = frame.bytes(self.naming, self.framing).clone();
+        let run = Run {
+            ends: vec![bytes.len()],
+            bytes,
+        };
+        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
     }
 
     /// Goes on when the sink takes bytes again.
@@ -388,12 +419,7 @@ impl Stream {
             return;
         }
         let frame = if self.is_live() { live } else { bare };
-        let bytes = frame.bytes(self.naming, self.framing).clone();
-        let run = Run {
-            ends: vec![bytes.len()],
-            bytes,
-        };
-        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
+        self.say(frame, now);
     }
 
     /// Says its last word at the next frame's boundary, with the wait before the client comes back.
@@ -498,6 +524,12 @@ impl Stream {
                 // What is missed from here on is missed after the page that is asked for now.
                 self.missed = false;
                 Next::ReadLog { after: self.cursor }
+            }
+            Phase::Live if self.recount => {
+                self.reading = true;
+                // What changes from here on is counted after the count that is asked for now.
+                self.recount = false;
+                Next::CountUnread
             }
             Phase::Admitted | Phase::Live | Phase::Ended(_) | Phase::Over => Next::Wait,
         }

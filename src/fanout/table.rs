@@ -15,7 +15,9 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::Batch;
 use super::{Address, Admission, Command, Inbox, Outgoing, Parts};
+use crate::audience::Recipient;
 use crate::clock::Timestamp;
+use crate::inbox::Unread;
 use crate::log::Position;
 use crate::registry::Slot;
 use crate::replay::{Request, Wanted};
@@ -48,7 +50,7 @@ pub(super) struct Table {
     serial: u32,
     open: usize,
     ends: BTreeSet<(Timestamp, Address)>,
-    /// Streams whose page could not be read.
+    /// Streams whose page, or count, could not be read.
     reread: Vec<Address>,
     drained: Vec<oneshot::Sender<()>>,
     draining: bool,
@@ -182,6 +184,11 @@ impl Table {
                     self.with_address(address, |stream, verdicts| stream.progress(verdicts, now));
                 }
                 Command::Served(address, served) => self.served(address, served, now),
+                Command::Counted(address, counted) => self.counted(address, counted, now),
+                Command::InboxChanged { user, permit } => {
+                    self.each_of(&user, |stream, _| stream.inbox_changed());
+                    drop(permit);
+                }
                 Command::Reap {
                     user,
                     silence,
@@ -272,6 +279,7 @@ impl Table {
                 after,
                 upto: self.fanned,
             },
+            Next::CountUnread => Wanted::Unread,
         };
         let address = Address {
             slot,
@@ -305,19 +313,37 @@ impl Table {
         }
     }
 
-    fn reap(&mut self, user: &Arc<str>, silence: Duration, now: Instant) -> usize {
-        let mut slots = Vec::new();
-        let user = crate::audience::Recipient::User(Arc::clone(user));
-        self.parts.registry.each(&user, |slot| slots.push(slot));
-        let before = self.open;
-        for slot in slots {
-            self.with(slot, None, |stream, _| {
-                if stream.unheard(silence, now) {
-                    stream.abandon();
-                }
-            });
+    fn counted(&mut self, address: Address, counted: Result<Unread, StoreError>, now: Instant) {
+        match counted {
+            Ok(unread) => self.with_address(address, |stream, _| {
+                stream.tell_unread(&Frame::status(unread, Timestamp::now()), now);
+            }),
+            Err(error) => {
+                tracing::warn!(%error, "what is unread could not be counted; trying again");
+                self.with_address(address, |stream, _| stream.inbox_changed());
+                self.reread.push(address);
+            }
         }
+    }
+
+    fn reap(&mut self, user: &Arc<str>, silence: Duration, now: Instant) -> usize {
+        let before = self.open;
+        self.each_of(user, |stream, _| {
+            if stream.unheard(silence, now) {
+                stream.abandon();
+            }
+        });
         before - self.open
+    }
+
+    /// Lets `act` work on each stream of a user.
+    fn each_of(&mut self, user: &Arc<str>, act: impl Fn(&mut Stream, &mut Verdicts)) {
+        let mut slots = Vec::new();
+        let user = Recipient::User(Arc::clone(user));
+        self.parts.registry.each(&user, |slot| slots.push(slot));
+        for slot in slots {
+            self.with(slot, None, &act);
+        }
     }
 
     fn place(&mut self) -> Address {
@@ -401,7 +427,7 @@ impl Table {
         }
         if self.tick.is_multiple_of(ticks(REREAD)) {
             for address in std::mem::take(&mut self.reread) {
-                self.with_address(address, |stream, _| stream.unread());
+                self.with_address(address, |stream, _| stream.not_read());
             }
         }
         // While draining, those that have had their last word are all that is waited for.

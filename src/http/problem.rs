@@ -14,7 +14,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
-use crate::hub::PublishError;
+use crate::hub::{PublishError, ReadError};
 use crate::notification::{FieldError, InvalidDraft};
 use crate::store::{Conflict, StoreError};
 
@@ -258,6 +258,17 @@ impl From<PublishError> for Problem {
             }
             PublishError::Draining => Self::draining(),
             PublishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for Problem {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Unknown => Self::not_found("there is no such notification in this inbox"),
+            ReadError::NotOfThisLog => Self::field("upTo", "is not an event id of this hub's log"),
+            ReadError::Draining => Self::draining(),
+            ReadError::Store(error) => error.into(),
         }
     }
 }

@@ -131,7 +131,7 @@ async fn sigterm_is_a_clean_stop_and_a_second_hub_is_refused_meanwhile() {
         1,
         "{second:?}"
     );
-    let (code, bye) = tokio::join!(hub.terminate(), stream.next());
+    let (code, bye) = tokio::join!(hub.terminate(), stream.last_word());
     assert_eq!(code, Some(0));
     assert_eq!(bye.data["data"]["reason"], "draining");
 }

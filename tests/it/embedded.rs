@@ -34,7 +34,7 @@ async fn the_router_mounts_in_another_application_and_streams_through_its_server
 
     // And one that is there when the hub stops is told.
     let mut stream = EventStream::open(addr, &token, Open::default()).await;
-    let (_, bye) = tokio::join!(own.hub().drain(), stream.next());
+    let (_, bye) = tokio::join!(own.hub().drain(), stream.last_word());
     assert_eq!(bye.data["data"]["reason"], "draining");
     assert_eq!(soon("the end", stream.try_next()).await, None);
     serving.abort();

@@ -13,7 +13,7 @@ async fn a_stream_ends_when_its_token_expires() {
     let mut stream = hub.open_stream(&token, Open::default()).await;
     hub.publish(to_user("ann", 1)).await;
     stream.expect_next_message("n1").await;
-    let bye = stream.next().await;
+    let bye = stream.last_word().await;
     assert_eq!(
         (bye.kind(), &bye.data["data"]["reason"]),
         ("bye", &json!("token-expired"))
@@ -28,7 +28,7 @@ async fn a_stream_ends_when_its_token_expires() {
 async fn a_stream_that_has_lived_its_longest_asks_for_new_credentials() {
     let hub = TestHub::with(|config| config.stream.max_age = Duration::from_secs(1)).await;
     let mut stream = hub.stream("ann", &[]).await;
-    let bye = stream.next().await;
+    let bye = stream.last_word().await;
     assert_eq!(
         (bye.kind(), &bye.data["data"]["reason"]),
         ("bye", &json!("reauth"))
@@ -46,7 +46,7 @@ async fn a_hub_that_stops_says_so_with_waits_that_differ() {
     hub.begin_to_stop();
     let mut waits = Vec::new();
     for mut stream in streams {
-        let bye = stream.next().await;
+        let bye = stream.last_word().await;
         assert_eq!(
             (bye.kind(), &bye.data["data"]["reason"]),
             ("bye", &json!("draining"))

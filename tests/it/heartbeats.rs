@@ -15,7 +15,7 @@ async fn a_heartbeat_carries_the_place_up_to_which_nothing_was_missed() {
     }
     let started = ann.connected.position().unwrap();
     let heartbeat = loop {
-        let event = ann.next().await;
+        let event = ann.next_but_status().await;
         assert_eq!(event.kind(), "heartbeat");
         if event.position() > Some(started) {
             break event;
@@ -57,7 +57,7 @@ async fn a_heartbeats_id_never_overtakes_an_event() {
         // Every other round is read to its end and then until a heartbeat has come.
         let mut beaten = round % 2 == 0;
         while next < (round + 1) * 50 || !beaten {
-            let event = ann.next().await;
+            let event = ann.next_but_status().await;
             match (event.kind(), event.position()) {
                 ("notification", Some(position)) => {
                     assert!(position > highest, "position {position} after {highest}");
@@ -90,7 +90,7 @@ async fn heartbeats_of_many_streams_are_spread_out() {
     }
     let mut moments = Vec::new();
     for stream in &mut streams {
-        let beat = stream.next().await;
+        let beat = stream.next_but_status().await;
         assert_eq!(beat.kind(), "heartbeat");
         // The wheel has ten spokes at this pace: the beat's own time tells which.
         moments.push(beat.data["timestamp"].as_u64().unwrap() / 100 % 10);

@@ -13,6 +13,7 @@ mod heartbeats;
 mod order;
 mod other_clients;
 mod owed;
+mod reading;
 mod resume;
 mod routes;
 mod serving;

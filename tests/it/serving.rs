@@ -175,6 +175,8 @@ async fn a_stream_over_http_1_0_has_no_chunks_and_lasts_until_the_close() {
     );
     let first = wire.until("\n\n").await;
     assert!(first.starts_with("retry: "), "{first}");
+    let second = wire.until("\n\n").await;
+    assert!(second.starts_with("event: status\n"), "{second}");
     hub.publish(json!({"targetUserId": "42", "message": "m"}))
         .await;
     assert!(wire.until("\n\n").await.starts_with("id: "));
@@ -305,7 +307,7 @@ async fn a_publish_in_flight_is_finished_while_the_hub_stops() {
         "HTTP/1.1 100 Continue\r\n\r\n"
     );
     hub.begin_to_stop();
-    assert_eq!(stream.next().await.data["data"]["reason"], "draining");
+    assert_eq!(stream.last_word().await.data["data"]["reason"], "draining");
     let closed = async { while TcpStream::connect(hub.addr()).await.is_ok() {} };
     soon("the end of listening", closed).await;
 

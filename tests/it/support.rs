@@ -19,7 +19,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use binary::{BinaryHub, binary, token};
-pub use stream::{EventStream, Open};
+pub use stream::{Event, EventStream, Open};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

@@ -89,7 +89,7 @@ async fn a_notification_is_these_bytes() {
     let read = async {
         while !bytes.windows(2).any(|w| w == b"}}")
             || !bytes.ends_with(b"\n\n")
-            || count(&bytes, b"\nevent: ") < 2
+            || count(&bytes, b"\nevent: ") < 3
         {
             tokio::io::AsyncReadExt::read_buf(&mut socket, &mut bytes)
                 .await

@@ -147,13 +147,35 @@ impl EventStream {
         }
     }
 
-    /// The next notification, whatever heartbeats come before it.
+    /// The next event but for what tells the unread count.
+    pub async fn next_but_status(&mut self) -> Event {
+        loop {
+            let event = self.next().await;
+            if event.kind() != "status" {
+                return event;
+            }
+        }
+    }
+
+    /// The `bye` that is due, whatever heartbeats and unread counts come before it.
+    pub async fn last_word(&mut self) -> Event {
+        loop {
+            let event = self.next().await;
+            match event.kind() {
+                "bye" => return event,
+                "heartbeat" | "status" => {}
+                other => panic!("{other} came where the last word was due: {event:?}"),
+            }
+        }
+    }
+
+    /// The next notification, whatever heartbeats and unread counts come before it.
     pub async fn notification(&mut self) -> Event {
         loop {
             let event = self.next().await;
             match event.kind() {
                 "notification" => return event,
-                "heartbeat" => {}
+                "heartbeat" | "status" => {}
                 other => panic!("{other} came where a notification was due: {event:?}"),
             }
         }
