@@ -25,6 +25,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio_util::sync::CancellationToken;
 
 use crate::audience::Audience;
 use crate::clock::Timestamp;
@@ -74,6 +75,10 @@ pub(crate) struct Parts {
     /// Told when somebody did not take a notification at the first try.
     pub(crate) owing: Arc<Notify>,
     pub(crate) counters: Arc<Counters>,
+    /// Cancelled when the hub stops.
+    pub(crate) stop: CancellationToken,
+    /// Cancelled by the thread if it ends without having been told to.
+    pub(crate) failed: CancellationToken,
     /// How far the log is settled at the start.
     pub(crate) fanned: Position,
 }
@@ -166,8 +171,15 @@ pub(crate) enum Command {
 /// Where commands wait for the thread.
 #[derive(Debug)]
 pub(crate) struct Inbox {
-    commands: Mutex<Vec<Command>>,
+    commands: Mutex<Waiting>,
     waker: mio::Waker,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    commands: Vec<Command>,
+    /// The thread has ended: nothing will be taken out any more.
+    closed: bool,
 }
 
 impl std::fmt::Debug for Command {
@@ -178,10 +190,15 @@ impl std::fmt::Debug for Command {
 
 impl Inbox {
     pub(crate) fn put(&self, command: Command) {
-        let mut commands = self.lock();
-        let was_empty = commands.is_empty();
-        commands.push(command);
-        drop(commands);
+        let mut waiting = self.lock();
+        if waiting.closed {
+            drop(waiting);
+            // Whoever waits for its answer learns from this that there will be none.
+            return drop(command);
+        }
+        let was_empty = waiting.commands.is_empty();
+        waiting.commands.push(command);
+        drop(waiting);
         // Whoever finds it filled relies on the one before, whose wake-up is still to be answered.
         if was_empty && let Err(error) = self.waker.wake() {
             tracing::error!(%error, "the stream thread cannot be woken");
@@ -189,11 +206,20 @@ impl Inbox {
     }
 
     fn take(&self) -> Vec<Command> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut self.lock().commands)
+    }
+
+    /// Takes nothing more in, and drops what is left, outside the lock: some of it puts something in when dropped.
+    fn close(&self) {
+        let mut waiting = self.lock();
+        waiting.closed = true;
+        let left = std::mem::take(&mut waiting.commands);
+        drop(waiting);
+        drop(left);
     }
 
     /// Nobody panics while holding it: there is nothing in there but a push and a take.
-    fn lock(&self) -> MutexGuard<'_, Vec<Command>> {
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
         self.commands.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -203,7 +229,7 @@ impl Fanout {
     pub(crate) fn start(parts: Parts) -> io::Result<Self> {
         let poll = mio::Poll::new()?;
         let inbox = Arc::new(Inbox {
-            commands: Mutex::new(Vec::new()),
+            commands: Mutex::default(),
             waker: mio::Waker::new(poll.registry(), table::WAKE)?,
         });
         let table = table::Table::new(poll, Arc::clone(&inbox), parts);

@@ -68,6 +68,8 @@ struct Inner {
     started: Instant,
     draining: CancellationToken,
     stop: CancellationToken,
+    /// The stream thread has ended by itself.
+    failed: CancellationToken,
     /// What ends when told to stop.
     tasks: TaskTracker,
     /// Reads the log for the stream thread, and ends after it.
@@ -191,6 +193,7 @@ impl Hub {
         let counters = Arc::new(Counters::default());
         let owing = Arc::new(Notify::new());
         let (pages, requests) = mpsc::channel(max_streams.max(1));
+        let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let fanout = Fanout::start(fanout::Parts {
             settings: fanout::Settings {
                 heartbeat: config.stream.heartbeat,
@@ -205,18 +208,20 @@ impl Hub {
             pages,
             owing: Arc::clone(&owing),
             counters: Arc::clone(&counters),
+            stop: stop.clone(),
+            failed: failed.clone(),
             fanned: log.settled,
         })
         .map_err(|error| StoreError::Unavailable(format!("no stream thread: {error}")))?;
 
         let draining = CancellationToken::new();
-        let stop = CancellationToken::new();
         let (tasks, replay) = (TaskTracker::new(), TaskTracker::new());
         replay.spawn(replay::run(
             requests,
             Arc::clone(&store),
             fanout.inbox(),
             log.epoch.clone(),
+            Arc::clone(&counters),
             config.stream.replay_page,
         ));
         let mut queue = Queue {
@@ -229,7 +234,11 @@ impl Hub {
             place: log.settled,
             stop: stop.clone(),
         };
-        queue.begin().await;
+        if let Err(error) = queue.begin().await {
+            stop.cancel();
+            fanout.stop().await;
+            return Err(error);
+        }
         tasks.spawn(queue.run());
         let retry = Retry {
             store: Arc::clone(&store),
@@ -260,6 +269,7 @@ impl Hub {
             started: Instant::now(),
             draining,
             stop,
+            failed,
             tasks,
             replay,
         })))
@@ -543,10 +553,16 @@ impl Hub {
         hub.store.close().await;
     }
 
-    /// Resolves, with the reason, when the store finds itself damaged: whoever serves the hub should stop then.
+    /// Resolves, with the reason, when the hub cannot go on (its store is damaged, or its stream thread has ended): whoever
+    /// serves it should stop then.
     pub fn damaged(&self) -> impl Future<Output = String> + Send + 'static {
-        let store = Arc::clone(&self.0.store);
-        async move { store.damaged().await }
+        let (store, failed) = (Arc::clone(&self.0.store), self.0.failed.clone());
+        async move {
+            tokio::select! {
+                what = store.damaged() => format!("the store is damaged: {what}"),
+                () = failed.cancelled() => "the stream thread has ended".to_owned(),
+            }
+        }
     }
 
     /// How many entries are committed and not yet through the fan-out.

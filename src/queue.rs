@@ -17,10 +17,12 @@ use tokio_util::sync::CancellationToken;
 use crate::fanout::{Fanout, Outgoing};
 use crate::log::{Epoch, Position};
 use crate::notification::Entry;
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// The most entries in one batch to the fan-out.
 const BATCH: usize = 1_024;
+/// The recipients after which a batch is closed: each may become a verdict that the store has to write.
+const BATCH_RECIPIENTS: usize = 8_192;
 /// How long to wait after the store could not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -42,9 +44,16 @@ pub(crate) struct Queue {
 impl Queue {
     /// Takes up what an earlier run left in the log. Cursors that clients bring are measured against where the fan-out
     /// stands, so nobody is let in before this is done.
-    pub(crate) async fn begin(&mut self) {
-        self.catch_up(None).await;
+    ///
+    /// # Errors
+    /// If the log cannot be read.
+    pub(crate) async fn begin(&mut self) -> Result<(), StoreError> {
+        // Nobody is there to be spared.
+        let pace = std::mem::take(&mut self.pace);
+        let caught_up = self.read_on(None).await;
+        self.pace = pace;
         self.fanout.idle().await;
+        caught_up
     }
 
     /// Runs until it is told to stop; then takes the rest of the log through.
@@ -93,24 +102,25 @@ impl Queue {
         self.send(batch).await;
     }
 
-    /// Reads on from the log, to its head or up to the place before `until`.
+    /// Reads on from the log; if it cannot be read, the next look goes on from where this ended.
     async fn catch_up(&mut self, until: Option<Position>) {
+        if let Err(error) = self.read_on(until).await {
+            tracing::warn!(%error, "the log could not be read; looking again");
+            sleep(STORE_PAUSE).await;
+        }
+    }
+
+    /// Reads on from the log, to its head or up to the place before `until`.
+    async fn read_on(&mut self, until: Option<Position>) -> Result<(), StoreError> {
         loop {
-            let entries = match self.store.entries(self.place, BATCH).await {
-                Ok(entries) => entries,
-                Err(error) => {
-                    tracing::warn!(%error, "the log could not be read; looking again");
-                    sleep(STORE_PAUSE).await;
-                    return;
-                }
-            };
+            let entries = self.store.entries(self.place, BATCH).await?;
             let Some(last) = entries.last().map(|entry| entry.position) else {
-                return;
+                return Ok(());
             };
             self.place = last;
             self.send(entries).await;
             if until.is_some_and(|until| last.next() >= until) {
-                return;
+                return Ok(());
             }
         }
     }
@@ -123,7 +133,19 @@ impl Queue {
             .iter()
             .map(|entry| Outgoing::new(entry, &self.epoch));
         if self.pace.is_zero() {
-            return self.fanout.deliver(outgoing.collect()).await;
+            let (mut batch, mut recipients) = (Vec::new(), 0);
+            for one in outgoing {
+                recipients += one.audience.recipients().len();
+                batch.push(one);
+                if recipients >= BATCH_RECIPIENTS {
+                    self.fanout.deliver(std::mem::take(&mut batch)).await;
+                    recipients = 0;
+                }
+            }
+            if !batch.is_empty() {
+                self.fanout.deliver(batch).await;
+            }
+            return;
         }
         for one in outgoing {
             self.fanout.deliver(vec![one]).await;

@@ -5,6 +5,7 @@
 //! slow reader slows itself and holds nothing in memory.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use bytes::Bytes;
 use futures::StreamExt;
@@ -12,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::clock::Timestamp;
-use crate::fanout::{Address, Command, Inbox, recipients_of};
+use crate::fanout::{Address, Command, Counters, Inbox, recipients_of};
 use crate::log::{Epoch, Position};
 use crate::notification::Kind;
 use crate::sse::{Frame, Framing, Naming};
@@ -46,18 +47,32 @@ pub(crate) enum Wanted {
     Unread,
 }
 
+impl Request {
+    /// Up to where the fan-out has come by now, rather than when this was asked: the fewer entries go by while a page is
+    /// read, the sooner a stream that is behind is live. All of them have been offered to it, and noted as missed.
+    fn brought_up_to(mut self, counters: &Counters) -> Self {
+        if let Wanted::Log { upto, .. } = &mut self.wanted {
+            let fanned = Position(counters.fanned.load(Ordering::Acquire));
+            *upto = fanned.max(*upto);
+        }
+        self
+    }
+}
+
 /// Answers requests until the stream thread and all others have let go of the channel.
 pub(crate) async fn run(
     requests: mpsc::Receiver<Request>,
     store: Arc<dyn Store>,
     inbox: Arc<Inbox>,
     epoch: Epoch,
+    counters: Arc<Counters>,
     page_entries: usize,
 ) {
     ReceiverStream::new(requests)
         .for_each_concurrent(AT_A_TIME, |request| {
-            let (store, inbox, epoch) = (&store, &inbox, &epoch);
+            let (store, inbox, epoch, counters) = (&store, &inbox, &epoch, &counters);
             async move {
+                let request = request.brought_up_to(counters);
                 inbox.put(answer(&**store, epoch, &request, page_entries).await);
             }
         })

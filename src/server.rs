@@ -99,8 +99,8 @@ impl OpenError {
 /// Why a hub stopped by itself.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// Its store is damaged: it does not go on building on it.
-    #[error("the store is damaged: {0}")]
+    /// It cannot go on: its store is damaged, say, and it does not go on building on it.
+    #[error("the hub cannot go on: {0}")]
     Damaged(String),
 }
 

@@ -284,6 +284,9 @@ pub trait Store: Send + Sync + 'static {
     /// and tried again with the commit after.
     fn record(&self, verdicts: Verdicts);
 
+    /// How many verdicts wait to be written. Whoever gives them lets nothing further through while they are too many.
+    fn unwritten(&self) -> usize;
+
     /// Waits until every verdict recorded before this call is durable; at once if none is waiting.
     ///
     /// # Errors

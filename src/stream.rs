@@ -18,7 +18,7 @@ use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::registry::Registration;
-use crate::sink::{Heard, Sink, would_block};
+use crate::sink::{self, Sink, would_block};
 use crate::sse::{self, Bye, Frame, Framing, Naming};
 use crate::store::{Verdicts, Viewer};
 
@@ -36,7 +36,7 @@ pub(crate) struct Stream {
     /// Everything for this stream at or below is written (or was owed, and comes without an id).
     cursor: Position,
     /// Entries in its audience went by while it was not live: they are in the log after the cursor.
-    missed: bool,
+    missed: Position,
     /// A page of the log, or a count, has been asked for and has not come.
     reading: bool,
     /// The count that its client was told last may not be true any more. However often that happens while it cannot be
@@ -46,8 +46,13 @@ pub(crate) struct Stream {
     pending: Option<Box<Pending>>,
     /// Since when the sink takes nothing.
     stuck_since: Option<Instant>,
-    /// The last moment at which the peer had acknowledged everything, and how far the cursor was then.
-    acknowledged: (Instant, Position),
+    /// Bytes handed to the sink, ever.
+    written: u64,
+    /// What the peer had acknowledged when it was last seen to acknowledge anything.
+    heard: Heard,
+    /// How far it was when the peer was last seen to have acknowledged everything: a machine that falls asleep takes
+    /// bytes that it will never read.
+    acknowledged: Position,
     /// The mark as last written to the store.
     marked: Position,
     ends_at: Timestamp,
@@ -71,6 +76,13 @@ enum Phase {
     Ended(Instant),
     /// Broken or abandoned: to be dropped.
     Over,
+}
+
+/// How much the peer has acknowledged, and since when.
+#[derive(Clone, Copy, Debug)]
+struct Heard {
+    bytes: u64,
+    at: Instant,
 }
 
 /// A frame whose first bytes are with the kernel: the rest must follow before anything else.
@@ -160,12 +172,14 @@ impl Stream {
             framing: Framing::UntilClose,
             phase: Phase::Admitted,
             cursor: Position::START,
-            missed: false,
+            missed: Position::START,
             reading: false,
             recount: false,
             pending: None,
             stuck_since: None,
-            acknowledged: (now, Position::START),
+            written: 0,
+            heard: Heard { bytes: 0, at: now },
+            acknowledged: Position::START,
             marked: Position::START,
             ends_at: ends.0,
             ends_because: ends.1,
@@ -197,11 +211,12 @@ impl Stream {
         self.sink = Some(sink);
         self.framing = framing;
         self.cursor = opening.place;
-        self.acknowledged = (now, opening.place);
+        self.heard.at = now;
+        self.acknowledged = opening.place;
         self.marked = opening.place;
         self.phase = if opening.owes {
             Phase::Owed(Position::START)
-        } else if self.missed || opening.place < fanned {
+        } else if self.missed > opening.place || opening.place < fanned {
             Phase::Behind
         } else {
             Phase::Live
@@ -215,12 +230,12 @@ impl Stream {
 
     /// Whether a frame offered now is written now.
     pub(crate) fn is_live(&self) -> bool {
-        self.phase == Phase::Live && !self.missed && self.pending.is_none()
+        self.phase == Phase::Live && self.missed <= self.cursor && self.pending.is_none()
     }
 
     /// An entry in its audience went by while it was not live.
-    pub(crate) fn miss(&mut self) {
-        self.missed = true;
+    pub(crate) fn miss(&mut self, position: Position) {
+        self.missed = position.max(self.missed);
     }
 
     /// Writes frames that the fan-out selected for it; only when [`live`](Stream::is_live). `last` is the position of
@@ -238,7 +253,7 @@ impl Stream {
             self.cursor = last;
             return;
         }
-        self.missed = true;
+        self.miss(last);
         let viewer = self.registration.viewer();
         if let Some(written) = whole.checked_sub(1).and_then(|index| note(viewer, index)) {
             self.cursor = self.cursor.max(written.position);
@@ -263,6 +278,9 @@ impl Stream {
             verdicts,
             now,
         );
+        if self.phase == Phase::Over {
+            return;
+        }
         for note in page.notes.iter().take(whole) {
             verdicts
                 .sent
@@ -277,7 +295,7 @@ impl Stream {
             self.advance(reached);
         }
         if finished && page.complete {
-            self.phase = if owed || self.missed {
+            self.phase = if owed || self.missed > self.cursor {
                 Phase::Behind
             } else {
                 Phase::Live
@@ -318,10 +336,10 @@ impl Stream {
     /// Goes on when the sink takes bytes again.
     pub(crate) fn progress(&mut self, verdicts: &mut Verdicts, now: Instant) {
         match self.sink.as_mut().map(Sink::listen) {
-            None | Some(Heard::Silence) => {}
+            None | Some(sink::Heard::Silence) => {}
             // Whoever writes into an event stream is not speaking this protocol. After the last word it is no matter.
-            Some(Heard::Bytes) if matches!(self.phase, Phase::Ended(_)) => {}
-            Some(Heard::Bytes | Heard::Gone) => {
+            Some(sink::Heard::Bytes) if matches!(self.phase, Phase::Ended(_)) => {}
+            Some(sink::Heard::Bytes | sink::Heard::Gone) => {
                 self.phase = Phase::Over;
                 return;
             }
@@ -337,6 +355,7 @@ impl Stream {
         while !pending.rest.is_empty() {
             match sink.write(&pending.rest) {
                 Ok(taken) if taken > 0 => {
+                    self.written += taken as u64;
                     let _ = pending.rest.split_to(taken);
                     self.stuck_since = None;
                 }
@@ -383,7 +402,10 @@ impl Stream {
         };
         debug_assert!(self.pending.is_none(), "a frame is half written");
         let taken = match sink.write(&run.bytes) {
-            Ok(taken) => taken,
+            Ok(taken) => {
+                self.written += taken as u64;
+                taken
+            }
             Err(error) if would_block(&error) => 0,
             Err(_) => {
                 self.phase = Phase::Over;
@@ -410,16 +432,36 @@ impl Stream {
     }
 
     /// A sign of life, at a frame's boundary only. `live` carries the fan-out's place as its id, `bare` none.
-    pub(crate) fn beat(&mut self, live: &Frame, bare: &Frame, now: Instant) {
-        if let Some(0) = self.sink.as_ref().and_then(Sink::unacknowledged) {
-            self.acknowledged = (now, self.cursor);
-        }
+    pub(crate) fn beat(&mut self, live: &Frame, bare: &Frame, fanned: Position, now: Instant) {
+        self.hear(fanned, now);
         let talks = matches!(self.phase, Phase::Owed(_) | Phase::Behind | Phase::Live);
         if !talks || self.pending.is_some() || self.ending.is_some() {
             return;
         }
         let frame = if self.is_live() { live } else { bare };
         self.say(frame, now);
+    }
+
+    /// Looks at what the peer has acknowledged. Where that cannot be known, what is written counts as taken.
+    fn hear(&mut self, fanned: Position, now: Instant) {
+        let Some(sink) = self.sink.as_ref() else {
+            return;
+        };
+        let queued = sink.unacknowledged().unwrap_or(0) as u64;
+        let taken = self.written.saturating_sub(queued);
+        if taken > self.heard.bytes || queued == 0 {
+            self.heard = Heard {
+                bytes: taken,
+                at: now,
+            };
+        }
+        if queued == 0 {
+            self.acknowledged = if self.is_live() {
+                self.cursor.max(fanned)
+            } else {
+                self.cursor
+            };
+        }
     }
 
     /// Says its last word at the next frame's boundary, with the wait before the client comes back.
@@ -453,14 +495,12 @@ impl Stream {
 
     /// Whether its client has left bytes unacknowledged for so long: gone without a word, or asleep.
     pub(crate) fn unheard(&self, limit: Duration, now: Instant) -> bool {
+        let queued = self.sink.as_ref().and_then(Sink::unacknowledged);
+        let queued = queued.unwrap_or(0) as u64;
         self.stalled(limit, now)
-            || (now.saturating_duration_since(self.acknowledged.0) >= limit
-                && self
-                    .sink
-                    .as_ref()
-                    .and_then(Sink::unacknowledged)
-                    .unwrap_or(0)
-                    > 0)
+            || (queued > 0
+                && self.written.saturating_sub(queued) <= self.heard.bytes
+                && now.saturating_duration_since(self.heard.at) >= limit)
     }
 
     /// Drops it at the next `next`.
@@ -473,21 +513,21 @@ impl Stream {
         self.phase != Phase::Admitted && self.cursor >= position
     }
 
-    /// The place up to which its user has been served by it, if that has moved since it was last asked. `closing`
-    /// leaves out what the peer has not acknowledged.
-    pub(crate) fn mark(&mut self, fanned: Position, closing: bool) -> Option<Position> {
-        let sink = self.sink.as_ref()?;
-        let mark = if closing && sink.unacknowledged().is_some_and(|bytes| bytes > 0) {
-            self.acknowledged.1
-        } else if self.is_live() {
-            self.cursor.max(fanned)
-        } else {
-            self.cursor
-        };
+    /// The place up to which its user has been served by it, if that has moved since it was last asked. What the peer
+    /// has not acknowledged is left out.
+    pub(crate) fn mark(&mut self) -> Option<Position> {
+        self.sink.as_ref()?;
+        let mark = self.acknowledged;
         (mark > self.marked).then(|| {
             self.marked = mark;
             mark
         })
+    }
+
+    /// The same at its end, when all that it wrote counts if nothing is left unacknowledged.
+    pub(crate) fn last_mark(&mut self, fanned: Position, now: Instant) -> Option<Position> {
+        self.hear(fanned, now);
+        self.mark()
     }
 
     /// What to do for it now.
@@ -508,7 +548,7 @@ impl Stream {
         if self.reading {
             return Next::Wait;
         }
-        if self.phase == Phase::Live && self.missed {
+        if self.phase == Phase::Live && self.missed > self.cursor {
             self.phase = Phase::Behind;
         }
         match self.phase {
@@ -521,8 +561,6 @@ impl Stream {
             }
             Phase::Behind => {
                 self.reading = true;
-                // What is missed from here on is missed after the page that is asked for now.
-                self.missed = false;
                 Next::ReadLog { after: self.cursor }
             }
             Phase::Live if self.recount => {

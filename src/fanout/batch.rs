@@ -138,15 +138,15 @@ impl Table {
         let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
             return;
         };
-        if !stream.is_live() {
-            stream.miss();
-            // A live one that missed something turns to the log; the others are on their way there.
-            return self.follow(slot, now);
-        }
         let entry = |index: usize| entries.get(usize::from(*selection.get(index)?));
         let Some(last) = selection.len().checked_sub(1).and_then(entry) else {
             return;
         };
+        if !stream.is_live() {
+            stream.miss(last.position);
+            // A live one that missed something turns to the log; the others are on their way there.
+            return self.follow(slot, now);
+        }
         let run = joined.run(entries, selection, stream.naming, stream.framing);
         let note = |viewer: &Viewer, index: usize| {
             let outgoing = entry(index)?;

@@ -34,6 +34,9 @@ const TICK: Duration = Duration::from_millis(100);
 const REREAD: Duration = Duration::from_secs(1);
 /// How many heartbeats pass between two writings of a stream's mark: 60 s at the default of 15 s.
 const BEATS_PER_MARK: u64 = 4;
+/// While more verdicts than this wait for the store, no further batch is let through: then the queue waits, and in the
+/// end publishers are told so.
+const MAX_UNWRITTEN: usize = 50_000;
 /// At most so many clients a second are sent back to another hub, or to this one after its start.
 const RETURNS_PER_SECOND: u64 = 2_000;
 
@@ -53,6 +56,10 @@ pub(super) struct Table {
     /// Streams whose page, or count, could not be read.
     reread: Vec<Address>,
     drained: Vec<oneshot::Sender<()>>,
+    /// Batches that are done, and held back from the queue while the store is behind with their verdicts.
+    held: Vec<OwnedSemaphorePermit>,
+    /// It was told to stop.
+    stopping: bool,
     draining: bool,
     tick: u64,
     next_tick: Instant,
@@ -77,6 +84,8 @@ impl Table {
             ends: BTreeSet::new(),
             reread: Vec::new(),
             drained: Vec::new(),
+            held: Vec::new(),
+            stopping: false,
             draining: false,
             tick: 0,
             next_tick: Instant::now() + TICK,
@@ -84,6 +93,7 @@ impl Table {
         }
     }
 
+    /// Runs until it is told to stop. If it ends before, by an error or a panic, dropping it says so.
     pub(super) fn run(mut self) {
         let mut events = Events::with_capacity(1024);
         loop {
@@ -116,13 +126,11 @@ impl Table {
 
         let mut admitted: Vec<(oneshot::Sender<Admission>, Admission)> = Vec::new();
         let mut deliveries: Vec<Outgoing> = Vec::new();
-        let mut permits: Vec<OwnedSemaphorePermit> = Vec::new();
-        let mut stop = false;
         for command in self.inbox.take() {
             match command {
                 Command::Deliver { entries, permit } => {
                     deliveries.extend(entries);
-                    permits.push(permit);
+                    self.held.push(permit);
                 }
                 Command::Admit {
                     registration,
@@ -207,7 +215,7 @@ impl Table {
                         });
                     }
                 }
-                Command::Stop => stop = true,
+                Command::Stop => self.stopping = true,
             }
         }
         self.record();
@@ -220,7 +228,10 @@ impl Table {
             self.fan_out(entries, now);
             self.record();
         }
-        drop(permits);
+        // A hub that stops waits for its queue, and a store that cannot write must not keep it.
+        if self.parts.stop.is_cancelled() || self.parts.store.unwritten() <= MAX_UNWRITTEN {
+            self.held.clear();
+        }
 
         // After a pause of the whole process (a laptop that slept) one turn of the wheel is enough for everybody.
         let turn = TICK * u32::try_from(ticks(self.parts.settings.heartbeat)).unwrap_or(u32::MAX);
@@ -235,7 +246,7 @@ impl Table {
                 let _ = answer.send(());
             }
         }
-        if stop {
+        if self.stopping {
             for slot in 0..self.slots() {
                 self.with(slot, None, |stream, _| stream.abandon());
             }
@@ -292,8 +303,11 @@ impl Table {
             framing: stream.framing,
             wanted,
         };
-        // The channel has room for every stream there can be, so this only fails when the hub is closing.
+        // It has room for every stream there can be, but requests of streams that are gone may still stand in it.
         if self.parts.pages.try_send(request).is_err() {
+            if matches!(wanted, Wanted::Unread) {
+                stream.inbox_changed();
+            }
             self.reread.push(address);
         }
     }
@@ -367,7 +381,7 @@ impl Table {
         let Some(mut stream) = self.streams.get_mut(slot as usize).and_then(Option::take) else {
             return;
         };
-        if let Some(mark) = stream.mark(self.fanned, true) {
+        if let Some(mark) = stream.last_mark(self.fanned, Instant::now()) {
             let user = Arc::clone(&stream.registration().viewer().user);
             self.verdicts.marks.push((user, mark));
         }
@@ -465,9 +479,9 @@ impl Table {
                     Frame::heartbeat(None, wall),
                 )
             });
-            stream.beat(live, bare, now);
+            stream.beat(live, bare, self.fanned, now);
             if turn % BEATS_PER_MARK == index as u64 % BEATS_PER_MARK
-                && let Some(mark) = stream.mark(self.fanned, false)
+                && let Some(mark) = stream.mark()
             {
                 let user = Arc::clone(&stream.registration().viewer().user);
                 self.verdicts.marks.push((user, mark));
@@ -488,6 +502,16 @@ impl Table {
         let window = Duration::from_secs(self.open as u64 / RETURNS_PER_SECOND);
         let span = settings.retry_max.saturating_sub(settings.retry_min) + window;
         settings.retry_min + self.random.upto(span)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        // Nobody may wait for an answer that will not come.
+        self.inbox.close();
+        if !self.stopping {
+            self.parts.failed.cancel();
+        }
     }
 }
 

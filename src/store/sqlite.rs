@@ -248,6 +248,10 @@ impl Store for SqliteStore {
         }
     }
 
+    fn unwritten(&self) -> usize {
+        self.mailbox.len()
+    }
+
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             if self.mailbox.waiting() {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{EventStream, Open, TestHub, to_user};
+use crate::support::{EventStream, Open, TestHub, soon, to_user};
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires() {
@@ -133,4 +133,30 @@ async fn a_socket_that_takes_nothing_is_closed_after_the_idle_limit() {
     hub.until("no streams", |s| s["streams"]["total"] == 0)
         .await;
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_is_closed_refuses_what_comes_later_and_keeps_nobody_waiting() {
+    use campanile::auth::User;
+    use campanile::clock::Timestamp;
+    use campanile::hub::{Subscribe, SubscribeError};
+    let test_hub = TestHub::start().await;
+    let hub = test_hub.hub().clone();
+    soon("its close", hub.close()).await;
+    soon("its drain", hub.drain()).await;
+    let subscribe = hub.subscribe(Subscribe {
+        user: User {
+            id: "ann".into(),
+            roles: [].into(),
+            expires_at: Timestamp::MAX,
+        },
+        cursor: None,
+        unnamed: false,
+    });
+    let refused = soon("an answer", subscribe).await;
+    assert!(
+        matches!(refused, Err(SubscribeError::Draining)),
+        "{refused:?}"
+    );
+    test_hub.stop().await;
 }

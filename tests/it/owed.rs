@@ -124,3 +124,22 @@ async fn no_attempt_counts_while_clients_are_on_their_way_back_after_a_start() {
     );
     hub.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn sixty_thousand_absent_recipients_at_once_are_all_owed_and_none_is_forgotten() {
+    let hub = TestHub::with(|config| config.delivery.retry = vec![Duration::from_secs(600)]).await;
+    let users: Vec<String> = (0..1_000).map(|user| format!("u{user}")).collect();
+    let drafts: Vec<_> = (0..60)
+        .map(|number| json!({"targetUserIds": users, "message": format!("n{number}")}))
+        .collect();
+    let (status, answer) = hub.post("/notifications/batch", &json!(drafts)).await;
+    assert_eq!(status, 200, "{answer}");
+    hub.until("every debt", |s| s["queue"]["pending"] == 60_000)
+        .await;
+    let mut one = hub.stream("u999", &[]).await;
+    let expected: Vec<String> = (0..60).map(|number| format!("n{number}")).collect();
+    assert_eq!(one.messages(60).await, expected);
+    hub.until("theirs to be sent", |s| s["queue"]["pending"] == 59_940)
+        .await;
+    hub.stop().await;
+}

@@ -4,8 +4,9 @@
 //! commits next, so a delivered notification costs no write of its own. What a failed commit carried is put back in
 //! front of what came since: verdicts are applied in the order in which they were given.
 //!
-//! The box is bounded. When the store cannot write for long, what does not fit is forgotten in the safe direction: a
-//! forgotten `sent` is sent again, and a forgotten `owed` keeps its entry unsettled, so that the next start decides it.
+//! The box is bounded. An `owed` is never forgotten: the fan-out looks at how many wait and lets nothing further through
+//! while they are too many. What does not fit of the rest is forgotten in the safe direction: a forgotten `sent` is sent
+//! again.
 
 use std::collections::HashMap;
 use std::collections::VecDeque;
@@ -15,7 +16,7 @@ use crate::audience::Recipient;
 use crate::log::Position;
 use crate::store::Verdicts;
 
-/// The most changes that wait, and the most users whose marks wait: some 20 MB.
+/// The most changes that wait before a `sent` is forgotten, and the most users whose marks wait: some 20 MB.
 const MAX_WAITING: usize = 200_000;
 
 /// One recipient's verdict.
@@ -56,8 +57,6 @@ struct Contents {
     written: u64,
     /// The writer has been told since it last looked.
     woken: bool,
-    /// The fan-out may not be called settled past this: an `owed` behind it was forgotten.
-    ceiling: Position,
     full: bool,
 }
 
@@ -67,7 +66,6 @@ impl Mailbox {
             batch: Batch::default(),
             written: 0,
             woken: false,
-            ceiling: Position(u64::MAX),
             full: false,
         }))
     }
@@ -81,13 +79,8 @@ impl Mailbox {
     pub(super) fn record(&self, verdicts: Verdicts) -> bool {
         let mut contents = self.lock();
         for (position, recipient) in verdicts.owed {
-            if contents.has_room() {
-                let change = Change::Owed(position, recipient);
-                contents.batch.changes.push_back(change);
-            } else {
-                let below = Position(position.0.saturating_sub(1));
-                contents.ceiling = contents.ceiling.min(below);
-            }
+            let change = Change::Owed(position, recipient);
+            contents.batch.changes.push_back(change);
         }
         for (position, recipient) in verdicts.sent {
             if contents.has_room() {
@@ -102,8 +95,7 @@ impl Mailbox {
                 *mark = position.max(*mark);
             }
         }
-        let settled = verdicts.settled.min(contents.ceiling);
-        contents.batch.settled = contents.batch.settled.max(settled);
+        contents.batch.settled = contents.batch.settled.max(verdicts.settled);
         contents.batch.recorded += 1;
         !std::mem::replace(&mut contents.woken, true)
     }
@@ -112,6 +104,11 @@ impl Mailbox {
     pub(super) fn waiting(&self) -> bool {
         let contents = self.lock();
         contents.batch.recorded > contents.written
+    }
+
+    /// How many changes wait.
+    pub(super) fn len(&self) -> usize {
+        self.lock().batch.changes.len()
     }
 
     /// Empties the box into a commit that is about to be made.
@@ -151,7 +148,7 @@ impl Contents {
         let full = self.batch.changes.len() >= MAX_WAITING;
         if full && !self.full {
             tracing::warn!(
-                "more than {MAX_WAITING} verdicts wait for the store; what they were for will be sent again"
+                "more than {MAX_WAITING} verdicts wait for the store; what was sent meanwhile will be sent again"
             );
         }
         self.full = full;
@@ -206,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_box_keeps_unsettled_what_it_cannot_hold() {
+    fn a_full_box_forgets_what_is_only_sent_again_and_never_what_is_owed() {
         let mailbox = Mailbox::new();
         let last = MAX_WAITING as u64 + 10;
         mailbox.record(Verdicts {
@@ -216,13 +213,9 @@ mod tests {
             ..Verdicts::default()
         });
         let batch = mailbox.take();
-        assert_eq!(batch.changes.len(), MAX_WAITING);
-        assert_eq!(batch.settled, Position(MAX_WAITING as u64));
-        // And so it stays: the next start decides what was forgotten.
-        mailbox.record(Verdicts {
-            settled: Position(last + 1),
-            ..Verdicts::default()
-        });
-        assert_eq!(mailbox.take().settled, Position(MAX_WAITING as u64));
+        let owed = |change: &&Change| matches!(change, Change::Owed(..));
+        assert_eq!(batch.changes.iter().filter(owed).count() as u64, last);
+        assert_eq!(batch.changes.len() as u64, last);
+        assert_eq!(batch.settled, Position(last));
     }
 }
