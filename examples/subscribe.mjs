@@ -5,6 +5,6 @@ connect({
   url: `${process.env.HUB ?? "http://127.0.0.1:8400"}/notifications/stream`,
   token: process.env.TOKEN,
   onConnected: ({ userId }) => console.error(`listening for ${userId}`),
-  onNotification: ({ data }) => console.log(`[${data.severity}] ${data.message}`),
+  onNotification: ({ severity, message }) => console.log(`[${severity}] ${message}`),
   onError: (error) => console.error(String(error.message ?? error)),
 });

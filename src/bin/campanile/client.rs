@@ -50,7 +50,7 @@ pub(crate) struct Target {
     #[arg(long, value_name = "DIR")]
     pub(crate) data: Option<String>,
     /// A token or API key; CAMPANILE_TOKEN is not seen in the list of processes. Without either, a token is signed
-    /// with the secret in the data directory.
+    /// with the secret in the data directory; with --url, only if --data is given too.
     #[arg(long, value_name = "TOKEN")]
     pub(crate) token: Option<String>,
 }

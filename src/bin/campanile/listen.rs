@@ -71,7 +71,8 @@ const AFTER_HELP: &str = "\
 Examples:
   campanile listen --user 42
   campanile listen --user 7 --role ADMIN | jq -r .data.message
-  campanile listen --user 42 --count 1             wait for one notification
+  campanile listen --user 42 --count 1             wait for one notification (what arrived with it is not kept:
+                                                   go on with --last-event-id and its eventId)
   CAMPANILE_TOKEN=... campanile listen --url https://hub.example.com --last-event-id k3f9a0zz-1042";
 
 /// Follows the stream until it has printed enough, or is refused.
@@ -246,7 +247,7 @@ impl Listener {
     fn take(&mut self, event: &Event, envelope: &Envelope) -> anyhow::Result<ControlFlow<()>> {
         match event.name.as_str() {
             "connected" => self.backoff.succeeded(),
-            "gap" => output::words("gap: more was missed than is sent again; look into the inbox"),
+            "gap" => output::words("gap: part of what was missed is not sent again"),
             "bye" => {
                 let reason = envelope.data.reason.as_deref().unwrap_or("no reason given");
                 output::words(&format!("bye: {}", reason.replace(char::is_control, " ")));

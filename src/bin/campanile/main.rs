@@ -32,7 +32,7 @@ use self::settings::Settings;
 
 /// A real-time notification hub: POST a notification, every browser it is for has it at once, in order, durably.
 ///
-/// Without a command it serves.
+/// Without a command it serves; its options follow `campanile serve`.
 #[derive(Debug, Parser)]
 #[command(name = "campanile", version, after_help = AFTER_HELP)]
 struct Cli {

@@ -39,7 +39,8 @@ const AFTER_HELP: &str = "\
 Examples:
   campanile token --user 42 --role ADMIN --role MANAGER
   campanile token --data /var/lib/campanile --user orders --scope publish --ttl 30d
-  curl -N -H \"Authorization: Bearer $(campanile token --user 42)\" localhost:8400/notifications/stream";
+  TOKEN=$(campanile token --user 42)
+  curl -N -H \"Authorization: Bearer $TOKEN\" localhost:8400/notifications/stream";
 
 /// The longest life of a token: ten years.
 const MAX_TTL: Duration = Duration::from_hours(24 * 3650);
@@ -52,6 +53,15 @@ pub(crate) fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
         return Err(Usage(usage).into());
     }
     let config = settings.load_for(args.data.as_deref())?;
+    let secret = config.serve.secret_path();
+    if !secret.exists() {
+        // In the wrong directory, the token would be one that no hub takes.
+        output::words(&format!(
+            "campanile: made a new secret in {}; a hub takes this token if it serves with --data {}",
+            secret.display(),
+            config.serve.data.display()
+        ));
+    }
     let mint = Mint {
         user: args.user.to_string(),
         roles: args.role.iter().map(ToString::to_string).collect(),
