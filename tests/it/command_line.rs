@@ -69,11 +69,18 @@ fn notification(id: &str, notification: &str) -> String {
 }
 
 #[test]
-fn token_prints_a_token_alone_and_makes_the_secret_it_needs() {
+fn token_prints_a_token_alone_and_says_when_it_made_the_secret() {
     let home = tempfile::tempdir().expect("a directory");
     let arguments = [
         "token", "--data", "hub", "--user", "42", "--role", "ADMIN", "--scope", "publish",
     ];
+    let (code, _, stderr) = run(home.path(), &arguments);
+    assert_eq!(code, 0);
+    assert!(
+        stderr.starts_with("campanile: made a new secret in hub/secret;")
+            && stderr.lines().count() == 1,
+        "{stderr}"
+    );
     let (code, stdout, stderr) = run(home.path(), &arguments);
     assert_eq!((code, stderr.as_str()), (0, ""));
     let secret = Secret::load_or_create(&home.path().join("hub/secret")).expect("a secret");
