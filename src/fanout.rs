@@ -15,6 +15,7 @@
 
 mod batch;
 mod table;
+mod wheel;
 
 pub(crate) use batch::recipients_of;
 

@@ -5,16 +5,15 @@
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
 mod reading;
+mod subscribe;
 
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use axum::body::Body;
 use serde::{Serialize, Serializer};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
-use tokio_util::io::ReaderStream;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -22,26 +21,22 @@ use uuid::Uuid;
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::fanout::{self, Admission, Counters, Fanout};
+use crate::fanout::{self, Counters, Fanout};
 use crate::inbox::Unread;
-use crate::log::{Cursor, Epoch, Position};
+use crate::log::Epoch;
 use crate::notification::Notification;
 use crate::queue::Queue;
 use crate::rate::RateLimit;
-use crate::registry::{Connection, NoPlace, Registry};
+use crate::registry::{Connection, Registry};
 use crate::replay;
 use crate::retention;
 use crate::retry::Retry;
-use crate::sink::PIPE_BYTES;
-use crate::sse::{Bye, Connected, Frame, Framing, GapScope, Naming};
 use crate::status::{self, Status};
-use crate::store::{self, Conflict, Opened, StartQuery, Store, StoreError, Viewer};
-use crate::stream::Opening;
+use crate::store::{self, Conflict, Opened, Store, StoreError};
 
 pub use self::reading::ReadError;
+pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 
-/// A client that has acknowledged nothing for so long gives its place to a new stream of the same user.
-const REAP_SILENCE: Duration = Duration::from_secs(30);
 /// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
 const DESCRIPTORS_KEPT: u64 = 512;
 /// How soon a publisher that found the queue full may try again.
@@ -120,34 +115,6 @@ pub enum PublishError {
     Store(#[from] StoreError),
 }
 
-/// Who wants a stream, and from where.
-#[derive(Clone, Debug)]
-pub struct Subscribe {
-    /// Whose stream; it ends when `expires_at` has come.
-    pub user: auth::User,
-    /// The event id that the client brought, as it came: what cannot be read is answered with a `gap`.
-    pub cursor: Option<String>,
-    /// Send all events without their names, for clients that only have `onmessage`.
-    pub unnamed: bool,
-}
-
-/// Why there is no stream. All of these pass.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum SubscribeError {
-    /// The hub is stopping.
-    #[error("the hub is stopping")]
-    Draining,
-    /// The user has as many streams as one may have, and all of them are alive.
-    #[error("the user has too many streams open")]
-    TooManyStreams,
-    /// The hub has as many streams as it may have.
-    #[error("the hub has too many streams open")]
-    Full,
-    /// The store did not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 /// Why the hub is not ready for traffic.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum NotReady {
@@ -157,16 +124,6 @@ pub enum NotReady {
     /// Its store does not answer.
     #[error("the store does not answer: {0}")]
     Store(#[from] StoreError),
-}
-
-/// A stream that is registered already: whatever is published from now on reaches it. Dropping it gives it up.
-#[derive(Debug)]
-pub struct Subscription {
-    admission: Admission,
-    naming: Naming,
-    frames: Vec<Frame>,
-    place: Position,
-    owes: bool,
 }
 
 impl Hub {
@@ -328,114 +285,6 @@ impl Hub {
         Ok(receipts.collect())
     }
 
-    /// Opens a stream. When this returns, everything published from then on reaches it.
-    ///
-    /// # Errors
-    /// [`SubscribeError`]; all of its cases pass, so clients are told to come back.
-    pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
-        let hub = &*self.0;
-        if hub.draining.is_cancelled() {
-            return Err(SubscribeError::Draining);
-        }
-        let now = Timestamp::now();
-        let Subscribe {
-            user,
-            cursor,
-            unnamed,
-        } = subscribe;
-        let viewer = Viewer {
-            user: user.id,
-            roles: user.roles,
-        };
-        let registration = match hub.registry.reserve(viewer.clone(), now) {
-            Err(NoPlace::User)
-                if hub
-                    .fanout
-                    .reap(Arc::clone(&viewer.user), REAP_SILENCE)
-                    .await
-                    > 0 =>
-            {
-                hub.registry.reserve(viewer.clone(), now)
-            }
-            registration => registration,
-        }
-        .map_err(|no_place| match no_place {
-            NoPlace::User => SubscribeError::TooManyStreams,
-            NoPlace::Hub => SubscribeError::Full,
-        })?;
-        let connection = registration.connection();
-        let naming = if unnamed {
-            Naming::Unnamed
-        } else {
-            Naming::Named
-        };
-        let oldest = now.saturating_add(hub.config.stream.max_age);
-        let ends = if user.expires_at <= oldest {
-            (user.expires_at, Bye::TokenExpired)
-        } else {
-            (oldest, Bye::Reauth)
-        };
-        let admission = hub
-            .fanout
-            .admit(registration, naming, ends)
-            .await
-            .ok_or(SubscribeError::Draining)?;
-
-        let head = admission.fanned;
-        let (cursor, foreign) = match cursor.map_or(Cursor::None, |text| hub.epoch.locate(&text)) {
-            Cursor::None => (None, false),
-            Cursor::At(position) if position <= head => (Some(position), false),
-            Cursor::At(_) | Cursor::Foreign => (None, true),
-        };
-        // What was decided before this stream was admitted is durable before the stream is told anything: whoever
-        // brings back an id from it has seen all that was undecided at or below that id.
-        hub.store.flush().await?;
-        let start = hub
-            .store
-            .start(StartQuery {
-                viewer: viewer.clone(),
-                cursor,
-                head,
-                replay_limit: hub.config.stream.replay_limit,
-                now,
-            })
-            .await?;
-        if foreign {
-            tracing::warn!(user = %viewer.user, "a stream came with a cursor that is not of this log: gap");
-        }
-        let gap = match (foreign, start.gap) {
-            (true, _) => Some(GapScope::Epoch),
-            (false, true) => Some(GapScope::Inbox),
-            (false, false) => None,
-        };
-        let place = if gap.is_some() { head } else { start.place };
-        let id = hub.epoch.event_id(place).to_string();
-        let mut frames = vec![Frame::connected(
-            Connected {
-                retry: self.reconnect_delay(connection),
-                id: gap.is_none().then(|| id.clone()),
-                user: &viewer.user,
-                roles: &viewer.roles,
-                connection,
-                recovered: gap.is_none() && (cursor.is_some() || place < head),
-                broadcasts_missed: start.broadcasts_missed && !foreign,
-                heartbeat: hub.config.stream.heartbeat,
-            },
-            now,
-        )];
-        if let Some(scope) = gap {
-            frames.push(Frame::gap(id, scope, now));
-        }
-        frames.push(Frame::status(start.unread, now));
-        Ok(Subscription {
-            admission,
-            naming,
-            frames,
-            place,
-            owes: start.owes || foreign,
-        })
-    }
-
     /// Whether a user may send themselves another test notification; otherwise how long to wait.
     ///
     /// # Errors
@@ -569,53 +418,6 @@ impl Hub {
     fn depth(&self) -> u64 {
         let fanned = self.0.counters.fanned.load(Ordering::Acquire);
         self.0.head.load(Ordering::Acquire).saturating_sub(fanned)
-    }
-
-    /// Drawn for each stream, so that clients that lost one server together do not come back together.
-    fn reconnect_delay(&self, connection: Uuid) -> Duration {
-        let stream = &self.0.config.stream;
-        let span = stream
-            .retry_max
-            .saturating_sub(stream.retry_min)
-            .as_millis();
-        let drawn = connection.as_u128() % span.max(1);
-        stream.retry_min + Duration::from_millis(u64::try_from(drawn).unwrap_or(0))
-    }
-}
-
-impl Subscription {
-    /// As a body for whatever server answers the request, in any version of HTTP.
-    pub fn into_body(self) -> Body {
-        let opening = self.opening(Framing::UntilClose);
-        let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        self.admission.attach_pipe(ours, opening);
-        Body::from_stream(ReaderStream::new(theirs))
-    }
-
-    /// Takes the connection itself, after the response's head has been written to it. The hub writes, watches and closes
-    /// `socket`, which must be non-blocking, from here on; `share`, if the server counts its sockets, is given back when
-    /// the socket is closed.
-    pub fn attach(
-        self,
-        socket: std::net::TcpStream,
-        share: Option<OwnedSemaphorePermit>,
-        framing: Framing,
-    ) {
-        let opening = self.opening(framing);
-        self.admission
-            .attach_socket(socket, share, framing, opening);
-    }
-
-    fn opening(&self, framing: Framing) -> Opening {
-        let mut bytes = Vec::new();
-        for frame in &self.frames {
-            bytes.extend_from_slice(frame.bytes(self.naming, framing));
-        }
-        Opening {
-            bytes: bytes.into(),
-            place: self.place,
-            owes: self.owes,
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::Batch;
+use super::wheel::{TICK, ticks};
 use super::{Address, Admission, Command, Inbox, Outgoing, Parts};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
@@ -28,12 +29,6 @@ use crate::stream::{Next, ServedPage, Stream};
 
 /// The token of the inbox's waker; slots never come near it.
 pub(super) const WAKE: Token = Token(usize::MAX);
-/// How finely heartbeats and ends are spread over time.
-const TICK: Duration = Duration::from_millis(100);
-/// How long a page that could not be read waits before it is asked for again, and the sweep's pace while draining.
-const REREAD: Duration = Duration::from_secs(1);
-/// How many heartbeats pass between two writings of a stream's mark: 60 s at the default of 15 s.
-const BEATS_PER_MARK: u64 = 4;
 /// While more verdicts than this wait for the store, no further batch is let through: then the queue waits, and in the
 /// end publishers are told so.
 const MAX_UNWRITTEN: usize = 50_000;
@@ -52,16 +47,16 @@ pub(super) struct Table {
     free: Vec<Slot>,
     serial: u32,
     open: usize,
-    ends: BTreeSet<(Timestamp, Address)>,
+    pub(super) ends: BTreeSet<(Timestamp, Address)>,
     /// Streams whose page, or count, could not be read.
-    reread: Vec<Address>,
+    pub(super) reread: Vec<Address>,
     drained: Vec<oneshot::Sender<()>>,
     /// Batches that are done, and held back from the queue while the store is behind with their verdicts.
     held: Vec<OwnedSemaphorePermit>,
     /// It was told to stop.
     stopping: bool,
-    draining: bool,
-    tick: u64,
+    pub(super) draining: bool,
+    pub(super) tick: u64,
     next_tick: Instant,
     random: Random,
 }
@@ -273,7 +268,11 @@ impl Table {
         self.follow(slot, Instant::now());
     }
 
-    fn with_address(&mut self, address: Address, act: impl FnOnce(&mut Stream, &mut Verdicts)) {
+    pub(super) fn with_address(
+        &mut self,
+        address: Address,
+        act: impl FnOnce(&mut Stream, &mut Verdicts),
+    ) {
         self.with(address.slot, Some(address.serial), act);
     }
 
@@ -373,7 +372,7 @@ impl Table {
         }
     }
 
-    fn slots(&self) -> Slot {
+    pub(super) fn slots(&self) -> Slot {
         Slot::try_from(self.streams.len()).unwrap_or(Slot::MAX)
     }
 
@@ -426,71 +425,7 @@ impl Table {
         }
     }
 
-    fn tick(&mut self, now: Instant) {
-        self.tick += 1;
-        let wall = Timestamp::now();
-        self.beat(now, wall);
-        while let Some((_, address)) = self.ends.first().copied().filter(|(end, _)| *end <= wall) {
-            self.ends.pop_first();
-            let retry = self.retry();
-            self.with_address(address, |stream, _| {
-                if let Some(reason) = stream.lapsed(wall) {
-                    stream.end(reason, retry, wall);
-                }
-            });
-        }
-        if self.tick.is_multiple_of(ticks(REREAD)) {
-            for address in std::mem::take(&mut self.reread) {
-                self.with_address(address, |stream, _| stream.not_read());
-            }
-        }
-        // While draining, those that have had their last word are all that is waited for.
-        let sweep = if self.draining {
-            REREAD
-        } else {
-            self.parts.settings.sweep
-        };
-        if self.tick.is_multiple_of(ticks(sweep)) {
-            let limit = self.parts.settings.idle_limit;
-            for slot in 0..self.slots() {
-                self.with(slot, None, |stream, _| {
-                    if stream.stalled(limit, now) {
-                        stream.abandon();
-                    }
-                });
-            }
-        }
-    }
-
-    /// The heartbeats of this tick: each slot has its own in the round, so they are spread out evenly.
-    fn beat(&mut self, now: Instant, wall: Timestamp) {
-        let wheel = ticks(self.parts.settings.heartbeat);
-        let (turn, spoke) = (self.tick / wheel, self.tick % wheel);
-        let mut frames: Option<(Frame, Frame)> = None;
-        let step = usize::try_from(wheel).unwrap_or(usize::MAX);
-        for index in (usize::try_from(spoke).unwrap_or(0)..self.streams.len()).step_by(step) {
-            let Some(Some(stream)) = self.streams.get_mut(index) else {
-                continue;
-            };
-            let (live, bare) = frames.get_or_insert_with(|| {
-                let id = self.parts.epoch.event_id(self.fanned).to_string();
-                (
-                    Frame::heartbeat(Some(id), wall),
-                    Frame::heartbeat(None, wall),
-                )
-            });
-            stream.beat(live, bare, self.fanned, now);
-            if turn % BEATS_PER_MARK == index as u64 % BEATS_PER_MARK
-                && let Some(mark) = stream.mark()
-            {
-                let user = Arc::clone(&stream.registration().viewer().user);
-                self.verdicts.marks.push((user, mark));
-            }
-            self.follow(Slot::try_from(index).unwrap_or(Slot::MAX), now);
-        }
-    }
-
-    fn retry(&mut self) -> Duration {
+    pub(super) fn retry(&mut self) -> Duration {
         let settings = &self.parts.settings;
         let span = settings.retry_max.saturating_sub(settings.retry_min);
         settings.retry_min + self.random.upto(span)
@@ -513,13 +448,6 @@ impl Drop for Table {
             self.parts.failed.cancel();
         }
     }
-}
-
-/// How many ticks make up a time, at least one.
-fn ticks(time: Duration) -> u64 {
-    u64::try_from(time.as_millis() / TICK.as_millis())
-        .unwrap_or(u64::MAX)
-        .max(1)
 }
 
 /// Numbers that only need to differ (SplitMix64, Steele et al. 2014): nothing secret hangs on them.

@@ -1,0 +1,93 @@
+//! What time demands of streams: heartbeats, marks, ends, and the sweep of those that take nothing.
+//!
+//! One wheel turns once in a heartbeat's time, a tick every 100 ms. Each slot has its own spoke, so heartbeats are spread
+//! out evenly over all streams and nothing is kept for it. Ends are in order of their time; nothing waits for the others.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::table::Table;
+use crate::clock::Timestamp;
+use crate::registry::Slot;
+use crate::sse::Frame;
+
+/// How finely heartbeats and ends are spread over time.
+pub(super) const TICK: Duration = Duration::from_millis(100);
+/// How long a page that could not be read waits before it is asked for again, and the sweep's pace while draining.
+const REREAD: Duration = Duration::from_secs(1);
+/// How many heartbeats pass between two writings of a stream's mark: 60 s at the default of 15 s.
+const BEATS_PER_MARK: u64 = 4;
+
+impl Table {
+    /// One tick.
+    pub(super) fn tick(&mut self, now: Instant) {
+        self.tick += 1;
+        let wall = Timestamp::now();
+        self.beat(now, wall);
+        while let Some((_, address)) = self.ends.first().copied().filter(|(end, _)| *end <= wall) {
+            self.ends.pop_first();
+            let retry = self.retry();
+            self.with_address(address, |stream, _| {
+                if let Some(reason) = stream.lapsed(wall) {
+                    stream.end(reason, retry, wall);
+                }
+            });
+        }
+        if self.tick.is_multiple_of(ticks(REREAD)) {
+            for address in std::mem::take(&mut self.reread) {
+                self.with_address(address, |stream, _| stream.not_read());
+            }
+        }
+        // While draining, those that have had their last word are all that is waited for.
+        let sweep = if self.draining {
+            REREAD
+        } else {
+            self.parts.settings.sweep
+        };
+        if self.tick.is_multiple_of(ticks(sweep)) {
+            let limit = self.parts.settings.idle_limit;
+            for slot in 0..self.slots() {
+                self.with(slot, None, |stream, _| {
+                    if stream.stalled(limit, now) {
+                        stream.abandon();
+                    }
+                });
+            }
+        }
+    }
+
+    /// The heartbeats of this tick: each slot has its own in the round, so they are spread out evenly.
+    fn beat(&mut self, now: Instant, wall: Timestamp) {
+        let wheel = ticks(self.parts.settings.heartbeat);
+        let (turn, spoke) = (self.tick / wheel, self.tick % wheel);
+        let mut frames: Option<(Frame, Frame)> = None;
+        let step = usize::try_from(wheel).unwrap_or(usize::MAX);
+        for index in (usize::try_from(spoke).unwrap_or(0)..self.streams.len()).step_by(step) {
+            let Some(Some(stream)) = self.streams.get_mut(index) else {
+                continue;
+            };
+            let (live, bare) = frames.get_or_insert_with(|| {
+                let id = self.parts.epoch.event_id(self.fanned).to_string();
+                (
+                    Frame::heartbeat(Some(id), wall),
+                    Frame::heartbeat(None, wall),
+                )
+            });
+            stream.beat(live, bare, self.fanned, now);
+            if turn % BEATS_PER_MARK == index as u64 % BEATS_PER_MARK
+                && let Some(mark) = stream.mark()
+            {
+                let user = Arc::clone(&stream.registration().viewer().user);
+                self.verdicts.marks.push((user, mark));
+            }
+            self.follow(Slot::try_from(index).unwrap_or(Slot::MAX), now);
+        }
+    }
+}
+
+/// How many ticks make up a time, at least one.
+pub(super) fn ticks(time: Duration) -> u64 {
+    u64::try_from(time.as_millis() / TICK.as_millis())
+        .unwrap_or(u64::MAX)
+        .max(1)
+}
