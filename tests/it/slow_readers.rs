@@ -2,18 +2,23 @@
 
 use serde_json::json;
 
-use crate::support::{Open, TestHub};
+use crate::support::{EventStream, Open, TestHub};
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_reader_that_stops_is_passed_by_and_reads_on_later_missing_nothing() {
-    const TOTAL: usize = 600;
+/// A hub, and a stream between whose ends the kernel holds little.
+async fn with_a_slow_reader() -> (TestHub, EventStream) {
     let hub = TestHub::with(|config| config.stream.send_buffer = 16 * 1024).await;
-    let token = hub.token("slow", &[], &[]);
     let small = Open {
         receive_buffer: Some(4 * 1024),
         ..Open::default()
     };
-    let mut slow = hub.open_stream(&token, small).await;
+    let slow = hub.open_stream(&hub.token("slow", &[], &[]), small).await;
+    (hub, slow)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reader_that_stops_is_passed_by_and_reads_on_later_missing_nothing() {
+    const TOTAL: usize = 600;
+    let (hub, mut slow) = with_a_slow_reader().await;
     let mut others = Vec::new();
     for reader in 0..100 {
         others.push(hub.stream(&format!("reader-{reader}"), &[]).await);
@@ -52,13 +57,7 @@ async fn a_reader_that_stops_is_passed_by_and_reads_on_later_missing_nothing() {
 
 #[tokio::test]
 async fn what_a_stuck_reader_did_not_take_is_owed_until_it_reads_on() {
-    let hub = TestHub::with(|config| config.stream.send_buffer = 16 * 1024).await;
-    let token = hub.token("slow", &[], &[]);
-    let small = Open {
-        receive_buffer: Some(4 * 1024),
-        ..Open::default()
-    };
-    let mut slow = hub.open_stream(&token, small).await;
+    let (hub, mut slow) = with_a_slow_reader().await;
     let text = "x".repeat(4_000);
     for number in 0..100 {
         hub.publish(json!({"targetUserId": "slow", "message": format!("{number} {text}")}))
