@@ -70,11 +70,11 @@ async fn place_order(State(hub): State<Hub>, Path(customer): Path<String>) -> St
     };
     let published = match draft.validate(Kind::Notification, Arc::from("orders"), Timestamp::now())
     {
-        Ok(notification) => hub.publish(notification).await.map_err(|e| e.to_string()),
+        Ok(validated) => hub.publish(validated).await.map_err(|e| e.to_string()),
         Err(invalid) => Err(invalid.to_string()),
     };
     match published {
-        Ok(receipt) => format!("ordered; notified as {}\n", receipt.event_id),
+        Ok(receipt) => format!("ordered; notified as {}\n", receipt.notification_id),
         Err(error) => format!("ordered, but nobody was told: {error}\n"),
     }
 }

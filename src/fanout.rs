@@ -14,10 +14,12 @@
 //! store's mailbox ([`crate::store::Store::record`]).
 
 mod batch;
+mod ephemeral;
 mod table;
 mod wheel;
 
 pub(crate) use batch::recipients_of;
+pub(crate) use ephemeral::Passing;
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -158,6 +160,11 @@ pub(crate) enum Command {
         entries: Vec<Outgoing>,
         permit: OwnedSemaphorePermit,
     },
+    /// Something that is not kept, for the streams that are live.
+    Pass {
+        passing: Box<Passing>,
+        permit: OwnedSemaphorePermit,
+    },
     /// Ends those of a user's streams whose client has not been heard of for so long; answers how many.
     Reap {
         user: Arc<str>,
@@ -271,6 +278,14 @@ impl Fanout {
     pub(crate) async fn deliver(&self, entries: Vec<Outgoing>) {
         if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             self.inbox.put(Command::Deliver { entries, permit });
+        }
+    }
+
+    /// Hands an ephemeral one over, behind the entries before it; waits like [`deliver`](Fanout::deliver).
+    pub(crate) async fn pass(&self, passing: Passing) {
+        if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
+            let passing = Box::new(passing);
+            self.inbox.put(Command::Pass { passing, permit });
         }
     }
 

@@ -7,12 +7,14 @@
 mod reading;
 mod subscribe;
 
+use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Serialize, Serializer};
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,11 +23,11 @@ use uuid::Uuid;
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
 use crate::clock::Timestamp;
 use crate::config::Config;
-use crate::fanout::{self, Counters, Fanout};
+use crate::fanout::{self, Counters, Fanout, Passing};
 use crate::inbox::Unread;
-use crate::log::Epoch;
-use crate::notification::Notification;
-use crate::queue::Queue;
+use crate::log::{Epoch, Position};
+use crate::notification::{Ephemeral, Notification, Validated};
+use crate::queue::{MAX_PASSING, Queue};
 use crate::rate::RateLimit;
 use crate::registry::{Connection, Registry};
 use crate::replay;
@@ -57,6 +59,8 @@ struct Inner {
     /// The last position that a publisher was told, or an earlier run left.
     head: AtomicU64,
     published: AtomicU64,
+    /// To the queue, beside the log.
+    passing: mpsc::Sender<(Position, Passing)>,
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
@@ -77,9 +81,9 @@ struct Inner {
 pub struct Receipt {
     /// The notification's id.
     pub notification_id: Uuid,
-    /// `<epoch>-<position>`: what streams carry as its `id:`.
-    pub event_id: String,
-    /// Always `pending`: it is stored, and on its way.
+    /// `<epoch>-<position>`: what streams carry as its `id:`. An ephemeral one has none.
+    pub event_id: Option<String>,
+    /// Where it stands.
     pub status: Published,
     /// When the hub accepted it, in RFC 3339.
     #[serde(serialize_with = "as_rfc3339")]
@@ -92,6 +96,8 @@ pub struct Receipt {
 pub enum Published {
     /// Stored, and on its way.
     Pending,
+    /// Passed on to the streams that are live, and not kept.
+    Sent,
 }
 
 fn as_rfc3339<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
@@ -150,6 +156,7 @@ impl Hub {
         let counters = Arc::new(Counters::default());
         let owing = Arc::new(Notify::new());
         let (pages, requests) = mpsc::channel(max_streams.max(1));
+        let (pass, passing) = mpsc::channel(MAX_PASSING);
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
         let fanout = Fanout::start(fanout::Parts {
             settings: fanout::Settings {
@@ -186,6 +193,8 @@ impl Hub {
             fanout: fanout.clone(),
             epoch: log.epoch.clone(),
             committed,
+            passing,
+            waiting: VecDeque::new(),
             pace: config.delivery.pace,
             safety_look: config.delivery.safety_look,
             place: log.settled,
@@ -220,6 +229,7 @@ impl Hub {
             counters,
             head: AtomicU64::new(log.head.0),
             published: AtomicU64::new(0),
+            passing: pass,
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),
@@ -232,13 +242,17 @@ impl Hub {
         })))
     }
 
-    /// Publishes one notification; returns once it is durable.
+    /// Publishes one validated draft; returns once it is durable, or, if it is ephemeral, on its way.
     ///
     /// Dropping the future half way loses nothing: what was handed to the store is committed and delivered.
     ///
     /// # Errors
     /// [`PublishError`]; then nothing was stored.
-    pub async fn publish(&self, notification: Notification) -> Result<Receipt, PublishError> {
+    pub async fn publish(&self, validated: Validated) -> Result<Receipt, PublishError> {
+        let notification = match validated {
+            Validated::Notification(notification) => notification,
+            Validated::Ephemeral(ephemeral) => return self.pass_on(&ephemeral),
+        };
         match self.publish_all(vec![notification]).await?.pop() {
             Some(Ok(receipt)) => Ok(receipt),
             Some(Err(conflict)) => Err(StoreError::Conflict(conflict.0).into()),
@@ -277,12 +291,40 @@ impl Hub {
                 hub.published.fetch_add(1, Ordering::Relaxed);
                 Ok(Receipt {
                     notification_id: id,
-                    event_id: hub.epoch.event_id(position).to_string(),
+                    event_id: Some(hub.epoch.event_id(position).to_string()),
                     status: Published::Pending,
                     created_at,
                 })
             });
         Ok(receipts.collect())
+    }
+
+    /// Passes an ephemeral notification on to the streams that are live: after everything that any publisher had been told
+    /// of before this call, and before what is published after it.
+    ///
+    /// # Errors
+    /// [`PublishError::Busy`] when too many wait; then nobody gets it.
+    pub fn pass_on(&self, ephemeral: &Ephemeral) -> Result<Receipt, PublishError> {
+        let hub = &*self.0;
+        if hub.stop.is_cancelled() {
+            return Err(PublishError::Draining);
+        }
+        let head = Position(hub.head.load(Ordering::Acquire));
+        hub.passing
+            .try_send((head, Passing::from(ephemeral)))
+            .map_err(|error| match error {
+                TrySendError::Full(_) => PublishError::Busy {
+                    retry_after: FULL_RETRY,
+                },
+                TrySendError::Closed(_) => PublishError::Draining,
+            })?;
+        hub.published.fetch_add(1, Ordering::Relaxed);
+        Ok(Receipt {
+            notification_id: ephemeral.id,
+            event_id: None,
+            status: Published::Sent,
+            created_at: ephemeral.created_at,
+        })
     }
 
     /// Whether a user may send themselves another test notification; otherwise how long to wait.

@@ -4,9 +4,13 @@
 //! read on from the log instead, and every few seconds it looks there anyway. So there is one order, the log's, and
 //! nothing that was committed can be missing from it.
 //!
+//! What is passed on without being stored comes in beside the log, and goes out after what its publisher had been told of
+//! before, and before what was stored afterwards: it carries the head of the log at the moment of its publishing.
+//!
 //! The queue knows nothing of who is connected or of what was taken: that is the fan-out's matter, and asking after those
 //! who did not take it is [`crate::retry`]'s.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,7 +18,7 @@ use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
-use crate::fanout::{Fanout, Outgoing};
+use crate::fanout::{Fanout, Outgoing, Passing};
 use crate::log::{Epoch, Position};
 use crate::notification::Entry;
 use crate::store::{Store, StoreError};
@@ -23,6 +27,8 @@ use crate::store::{Store, StoreError};
 const BATCH: usize = 1_024;
 /// The recipients after which a batch is closed: each may become a verdict that the store has to write.
 const BATCH_RECIPIENTS: usize = 8_192;
+/// The most ephemeral ones that wait for their turn here, and in the channel before.
+pub(crate) const MAX_PASSING: usize = 1_024;
 /// How long to wait after the store could not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -31,6 +37,10 @@ pub(crate) struct Queue {
     pub(crate) fanout: Fanout,
     pub(crate) epoch: Epoch,
     pub(crate) committed: mpsc::Receiver<Vec<Entry>>,
+    /// Ephemeral ones, each with the head of the log when it was published.
+    pub(crate) passing: mpsc::Receiver<(Position, Passing)>,
+    /// Those that wait until the log has come as far.
+    pub(crate) waiting: VecDeque<(Position, Passing)>,
     /// The wait between two notifications; none by default.
     pub(crate) pace: Duration,
     /// How often the log is looked at in any case.
@@ -64,12 +74,47 @@ impl Queue {
             tokio::select! {
                 biased;
                 Some(entries) = self.committed.recv() => self.take(entries).await,
+                Some(passing) = self.passing.recv() => self.pass(passing).await,
                 () = self.stop.cancelled() => break,
                 _ = look.tick() => self.catch_up(None).await,
             }
         }
         self.catch_up(None).await;
+        self.pass_on().await;
         self.fanout.idle().await;
+    }
+
+    /// Takes an ephemeral one through once everything that came before it has gone.
+    async fn pass(&mut self, passing: (Position, Passing)) {
+        let after = passing.0;
+        self.waiting.push_back(passing);
+        if after > self.place {
+            self.catch_up(Some(after.next())).await;
+        }
+        self.pass_on().await;
+    }
+
+    /// Hands over the ephemeral ones whose turn it is.
+    async fn pass_on(&mut self) {
+        self.collect();
+        while let Some(passing) = self.passing_before(self.place.next()) {
+            self.fanout.pass(passing).await;
+        }
+    }
+
+    /// The next ephemeral one, if it was published before the entry at this position.
+    fn passing_before(&mut self, position: Position) -> Option<Passing> {
+        let (_, passing) = self.waiting.pop_front_if(|(after, _)| *after < position)?;
+        Some(passing)
+    }
+
+    /// Looks at what is in the channel, within the bound.
+    fn collect(&mut self) {
+        while self.waiting.len() < MAX_PASSING
+            && let Ok(passing) = self.passing.try_recv()
+        {
+            self.waiting.push_back(passing);
+        }
     }
 
     /// Takes what was handed over, and whatever else has been, through the fan-out.
@@ -125,35 +170,42 @@ impl Queue {
         }
     }
 
-    async fn send(&self, entries: Vec<Entry>) {
-        if entries.is_empty() {
-            return;
+    /// Hands entries over, and before each the ephemeral ones that were published before it.
+    async fn send(&mut self, entries: Vec<Entry>) {
+        self.collect();
+        let (mut batch, mut recipients) = (Vec::new(), 0);
+        for entry in entries {
+            while let Some(passing) = self.passing_before(entry.position) {
+                self.deliver(&mut batch).await;
+                self.fanout.pass(passing).await;
+            }
+            recipients += entry.audience.recipients().len();
+            batch.push(Outgoing::new(&entry, &self.epoch));
+            if recipients >= BATCH_RECIPIENTS || !self.pace.is_zero() {
+                self.deliver(&mut batch).await;
+                recipients = 0;
+                self.rest().await;
+            }
         }
-        let outgoing = entries
-            .iter()
-            .map(|entry| Outgoing::new(entry, &self.epoch));
+        self.deliver(&mut batch).await;
+        self.pass_on().await;
+    }
+
+    async fn deliver(&self, batch: &mut Vec<Outgoing>) {
+        if !batch.is_empty() {
+            self.fanout.deliver(std::mem::take(batch)).await;
+        }
+    }
+
+    /// The pause between two notifications, if there is one.
+    async fn rest(&self) {
         if self.pace.is_zero() {
-            let (mut batch, mut recipients) = (Vec::new(), 0);
-            for one in outgoing {
-                recipients += one.audience.recipients().len();
-                batch.push(one);
-                if recipients >= BATCH_RECIPIENTS {
-                    self.fanout.deliver(std::mem::take(&mut batch)).await;
-                    recipients = 0;
-                }
-            }
-            if !batch.is_empty() {
-                self.fanout.deliver(batch).await;
-            }
             return;
         }
-        for one in outgoing {
-            self.fanout.deliver(vec![one]).await;
-            tokio::select! {
-                () = sleep(self.pace) => {}
-                // What is left is sent without a pause rather than not at all.
-                () = self.stop.cancelled() => {}
-            }
+        tokio::select! {
+            () = sleep(self.pace) => {}
+            // What is left is sent without a pause rather than not at all.
+            () = self.stop.cancelled() => {}
         }
     }
 }

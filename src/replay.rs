@@ -122,6 +122,7 @@ fn encode(page: Page, owed: bool, upto: Position, epoch: &Epoch, request: &Reque
     let mut bytes = Vec::with_capacity(PAGE_BYTES / 4);
     let mut ends = Vec::with_capacity(page.entries.len());
     let mut notes = Vec::with_capacity(page.entries.len());
+    let mut inbox = false;
     for item in page.entries {
         let entry = item.entry;
         // What is owed is behind the stream's cursor: an id would set the client back.
@@ -129,6 +130,7 @@ fn encode(page: Page, owed: bool, upto: Position, epoch: &Epoch, request: &Reque
         let frame = Frame::notification(id, &entry);
         bytes.extend_from_slice(frame.bytes(request.naming, request.framing));
         ends.push(bytes.len());
+        inbox |= entry.kind == Kind::Notification;
         notes.push(Note {
             position: entry.position,
             sent: match request.wanted {
@@ -141,6 +143,7 @@ fn encode(page: Page, owed: bool, upto: Position, epoch: &Epoch, request: &Reque
         run: Run {
             bytes: Bytes::from(bytes),
             ends,
+            inbox,
         },
         notes,
         covers: page.covers,

@@ -16,7 +16,7 @@ use uuid::Uuid;
 
 use crate::clock::Timestamp;
 use crate::inbox::Unread;
-use crate::notification::Entry;
+use crate::notification::{Entry, Ephemeral};
 
 /// The end of a body in chunked framing.
 pub(crate) const LAST_CHUNK: &[u8] = b"0\r\n\r\n";
@@ -118,16 +118,14 @@ impl Frame {
 
     /// A notification or broadcast; `id` is none for one that is behind the stream's cursor.
     pub(crate) fn notification(id: Option<String>, entry: &Entry) -> Self {
-        let mut json = String::with_capacity(entry.body.len() + 128);
-        // The id is hex and hyphens and the body is JSON already, so this is JSON without a serialiser's second pass.
-        let _ = write!(
-            json,
-            r#"{{"type":"notification","notificationId":"{}","timestamp":{},"data":{}}}"#,
-            entry.id,
-            entry.created_at.as_millis(),
-            entry.body
-        );
+        let json = notification_json(entry.id, entry.created_at, &entry.body);
         Self::new("notification", id, json)
+    }
+
+    /// One that is passed on and not kept: it has no id, because nobody can come back to it.
+    pub(crate) fn ephemeral(ephemeral: &Ephemeral) -> Self {
+        let json = notification_json(ephemeral.id, ephemeral.created_at, &ephemeral.body);
+        Self::new("notification", None, json)
     }
 
     /// What every stream begins with.
@@ -248,6 +246,17 @@ impl Frame {
 pub fn refusal(reason: Bye, retry: Duration) -> String {
     let frame = Frame::bye(reason, retry, Timestamp::now());
     String::from_utf8_lossy(frame.bytes(Naming::Named, Framing::UntilClose)).into_owned()
+}
+
+fn notification_json(id: Uuid, created_at: Timestamp, body: &str) -> String {
+    let mut json = String::with_capacity(body.len() + 128);
+    // The id is hex and hyphens and the body is JSON already, so this is JSON without a serialiser's second pass.
+    let _ = write!(
+        json,
+        r#"{{"type":"notification","notificationId":"{id}","timestamp":{},"data":{body}}}"#,
+        created_at.as_millis(),
+    );
+    json
 }
 
 fn event_json<T: Serialize>(kind: &'static str, timestamp: Timestamp, data: T) -> String {

@@ -42,6 +42,10 @@ pub(crate) struct Stream {
     /// The count that its client was told last may not be true any more. However often that happens while it cannot be
     /// told, it is counted once, when it can.
     recount: bool,
+    /// What was new for its user's inbox since the last count.
+    uncounted: Uncounted,
+    /// What the first count it was told covers: what is read from the log up to here is no news for it.
+    counted: Position,
     /// The frame that is partly written.
     pending: Option<Box<Pending>>,
     /// Since when the sink takes nothing.
@@ -78,6 +82,16 @@ enum Phase {
     Over,
 }
 
+/// Whether a stream has been given something that its last count did not know of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Uncounted {
+    Nothing,
+    /// Its owner has not been told.
+    Something,
+    /// Its owner has it counted when its turn comes.
+    Queued,
+}
+
 /// How much the peer has acknowledged, and since when.
 #[derive(Clone, Copy, Debug)]
 struct Heard {
@@ -108,6 +122,8 @@ pub(crate) struct Run {
     pub(crate) bytes: Bytes,
     /// Where each frame ends.
     pub(crate) ends: Vec<usize>,
+    /// Whether any of them is for inboxes.
+    pub(crate) inbox: bool,
 }
 
 /// A page of the log, encoded for one stream.
@@ -132,6 +148,8 @@ pub(crate) struct Opening {
     pub(crate) place: Position,
     /// Whether something is owed at or below it.
     pub(crate) owes: bool,
+    /// Up to here the count among the first words has everything.
+    pub(crate) counted: Position,
 }
 
 /// What its owner has to do for a stream.
@@ -175,6 +193,8 @@ impl Stream {
             missed: Position::START,
             reading: false,
             recount: false,
+            uncounted: Uncounted::Nothing,
+            counted: Position::START,
             pending: None,
             stuck_since: None,
             written: 0,
@@ -214,6 +234,7 @@ impl Stream {
         self.heard.at = now;
         self.acknowledged = opening.place;
         self.marked = opening.place;
+        self.counted = opening.counted;
         self.phase = if opening.owes {
             Phase::Owed(Position::START)
         } else if self.missed > opening.place || opening.place < fanned {
@@ -221,11 +242,7 @@ impl Stream {
         } else {
             Phase::Live
         };
-        let run = Run {
-            ends: vec![opening.bytes.len()],
-            bytes: opening.bytes,
-        };
-        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
+        self.put_alone(opening.bytes, now);
     }
 
     /// Whether a frame offered now is written now.
@@ -249,6 +266,9 @@ impl Stream {
         now: Instant,
     ) {
         let whole = self.put(run, &note, verdicts, now);
+        if run.inbox {
+            self.note_uncounted();
+        }
         if whole == run.ends.len() {
             self.cursor = last;
             return;
@@ -286,6 +306,9 @@ impl Stream {
                 .sent
                 .extend(note.sent.iter().map(|r| (note.position, r.clone())));
         }
+        if page.run.inbox && page.covers > self.counted {
+            self.note_uncounted();
+        }
         let finished = whole == page.run.ends.len();
         let reached = match whole.checked_sub(1).and_then(|last| page.notes.get(last)) {
             _ if finished => Some(page.covers),
@@ -303,6 +326,15 @@ impl Stream {
         }
     }
 
+    /// Writes something that is not kept, if the stream is live; whether it is.
+    pub(crate) fn pass(&mut self, frame: &Frame, now: Instant) -> bool {
+        let takes = self.is_live() && self.ending.is_none();
+        if takes {
+            self.say(frame, now);
+        }
+        takes
+    }
+
     /// What it asked for could not be read; it is asked for again at `next`.
     pub(crate) fn not_read(&mut self) {
         self.reading = false;
@@ -310,6 +342,27 @@ impl Stream {
 
     /// Something in its user's inbox is read that was not: the client is told once the stream is live.
     pub(crate) fn inbox_changed(&mut self) {
+        self.recount = true;
+    }
+
+    fn note_uncounted(&mut self) {
+        if self.uncounted == Uncounted::Nothing {
+            self.uncounted = Uncounted::Something;
+        }
+    }
+
+    /// Whether its owner has to give it a turn to be counted; says so once until that has come.
+    pub(crate) fn became_uncounted(&mut self) -> bool {
+        let news = self.uncounted == Uncounted::Something;
+        if news {
+            self.uncounted = Uncounted::Queued;
+        }
+        news
+    }
+
+    /// Its turn has come: the client is told the count once the stream is live.
+    pub(crate) fn count_now(&mut self) {
+        self.uncounted = Uncounted::Nothing;
         self.recount = true;
     }
 
@@ -325,10 +378,15 @@ impl Stream {
 
     /// Writes a frame that stands for nothing in the log; only at a frame's boundary.
     fn say(&mut self, frame: &Frame, now: Instant) {
-        let bytes = frame.bytes(self.naming, self.framing).clone();
+        self.put_alone(frame.bytes(self.naming, self.framing).clone(), now);
+    }
+
+    /// Writes bytes that stand for nothing in the log, as if they were one frame.
+    fn put_alone(&mut self, bytes: Bytes, now: Instant) {
         let run = Run {
             ends: vec![bytes.len()],
             bytes,
+            inbox: false,
         };
         self.put(&run, |_, _| None, &mut Verdicts::default(), now);
     }
@@ -578,11 +636,7 @@ impl Stream {
         if self.framing == Framing::Chunked {
             bytes.extend_from_slice(sse::LAST_CHUNK);
         }
-        let run = Run {
-            ends: vec![bytes.len()],
-            bytes: bytes.into(),
-        };
-        self.put(&run, |_, _| None, &mut Verdicts::default(), now);
+        self.put_alone(bytes.into(), now);
         match (self.phase, &self.pending) {
             (Phase::Over, _) => {}
             // No room even for this: whoever does not read does not hear it either.

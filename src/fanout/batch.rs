@@ -218,12 +218,17 @@ fn join(
         .iter()
         .filter_map(|entry| entries.get(usize::from(*entry)))
         .map(|outgoing| outgoing.frame.bytes(naming, framing));
+    let inbox = selection
+        .iter()
+        .filter_map(|entry| entries.get(usize::from(*entry)))
+        .any(|outgoing| outgoing.kind == Kind::Notification);
     if let [_] = selection
         && let Some(bytes) = frames.next()
     {
         return Run {
             bytes: Bytes::clone(bytes),
             ends: vec![bytes.len()],
+            inbox,
         };
     }
     let mut ends = Vec::with_capacity(selection.len());
@@ -236,6 +241,7 @@ fn join(
     Run {
         bytes: buffer.split().freeze(),
         ends,
+        inbox,
     }
 }
 

@@ -4,7 +4,7 @@
 //! answers to those who were admitted (who may rely on those verdicts being on their way), then the deliveries, then
 //! what time demands. Nothing in it waits.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::Batch;
 use super::wheel::{TICK, ticks};
-use super::{Address, Admission, Command, Inbox, Outgoing, Parts};
+use super::{Address, Admission, Command, Inbox, Outgoing, Parts, Passing};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::inbox::Unread;
@@ -48,6 +48,8 @@ pub(super) struct Table {
     serial: u32,
     open: usize,
     pub(super) ends: BTreeSet<(Timestamp, Address)>,
+    /// Streams that have been given something new for an inbox since they were told how much is unread.
+    pub(super) uncounted: VecDeque<Address>,
     /// Streams whose page, or count, could not be read.
     pub(super) reread: Vec<Address>,
     drained: Vec<oneshot::Sender<()>>,
@@ -59,6 +61,12 @@ pub(super) struct Table {
     pub(super) tick: u64,
     next_tick: Instant,
     random: Random,
+}
+
+/// What one round sends, in the queue's order.
+enum Work {
+    Deliver(Vec<Outgoing>),
+    Pass(Box<Passing>),
 }
 
 impl Table {
@@ -77,6 +85,7 @@ impl Table {
             serial: 0,
             open: 0,
             ends: BTreeSet::new(),
+            uncounted: VecDeque::new(),
             reread: Vec::new(),
             drained: Vec::new(),
             held: Vec::new(),
@@ -120,11 +129,18 @@ impl Table {
         }
 
         let mut admitted: Vec<(oneshot::Sender<Admission>, Admission)> = Vec::new();
-        let mut deliveries: Vec<Outgoing> = Vec::new();
+        let mut work: Vec<Work> = Vec::new();
         for command in self.inbox.take() {
             match command {
                 Command::Deliver { entries, permit } => {
-                    deliveries.extend(entries);
+                    match work.last_mut() {
+                        Some(Work::Deliver(earlier)) => earlier.extend(entries),
+                        _ => work.push(Work::Deliver(entries)),
+                    }
+                    self.held.push(permit);
+                }
+                Command::Pass { passing, permit } => {
+                    work.push(Work::Pass(passing));
                     self.held.push(permit);
                 }
                 Command::Admit {
@@ -219,9 +235,16 @@ impl Table {
             let _ = answer.send(admission);
         }
 
-        for entries in deliveries.chunks(Batch::MAX) {
-            self.fan_out(entries, now);
-            self.record();
+        for work in work {
+            match work {
+                Work::Deliver(entries) => {
+                    for entries in entries.chunks(Batch::MAX) {
+                        self.fan_out(entries, now);
+                        self.record();
+                    }
+                }
+                Work::Pass(passing) => self.pass(&passing, now),
+            }
         }
         // A hub that stops waits for its queue, and a store that cannot write must not keep it.
         if self.parts.stop.is_cancelled() || self.parts.store.unwritten() <= MAX_UNWRITTEN {
@@ -281,6 +304,12 @@ impl Table {
         let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
             return;
         };
+        if stream.became_uncounted() {
+            self.uncounted.push_back(Address {
+                slot,
+                serial: stream.serial,
+            });
+        }
         let wanted = match stream.next(now) {
             Next::Wait => return,
             Next::Close => return self.close(slot),

@@ -15,6 +15,9 @@ use crate::sse::Frame;
 pub(super) const TICK: Duration = Duration::from_millis(100);
 /// How long a page that could not be read waits before it is asked for again, and the sweep's pace while draining.
 const REREAD: Duration = Duration::from_secs(1);
+/// How many streams a tick has counted what is unread: what was new for many at once is counted over some seconds, so that
+/// the store's readers have time for others.
+const COUNTS_PER_TICK: usize = 200;
 /// How many heartbeats pass between two writings of a stream's mark: 60 s at the default of 15 s.
 const BEATS_PER_MARK: u64 = 4;
 
@@ -24,6 +27,7 @@ impl Table {
         self.tick += 1;
         let wall = Timestamp::now();
         self.beat(now, wall);
+        self.count_unread();
         while let Some((_, address)) = self.ends.first().copied().filter(|(end, _)| *end <= wall) {
             self.ends.pop_first();
             let retry = self.retry();
@@ -53,6 +57,15 @@ impl Table {
                     }
                 });
             }
+        }
+    }
+
+    /// Has those counted who were given something new for their inbox, the longest waiting first. One count for each
+    /// stream and tick at most, however much was new.
+    fn count_unread(&mut self) {
+        let due = self.uncounted.len().min(COUNTS_PER_TICK);
+        for address in self.uncounted.drain(..due).collect::<Vec<_>>() {
+            self.with_address(address, |stream, _| stream.count_now());
         }
     }
 

@@ -23,7 +23,7 @@ use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
 use crate::notification::{
-    Draft, Kind, MAX_BATCH_BYTES, MAX_BATCH_DRAFTS, MAX_DRAFT_BYTES, Notification,
+    Draft, Ephemeral, Kind, MAX_BATCH_BYTES, MAX_BATCH_DRAFTS, MAX_DRAFT_BYTES, Validated,
 };
 
 /// `POST /notifications/batch`.
@@ -43,34 +43,44 @@ pub(crate) async fn batch(
     };
 
     let now = Timestamp::now();
-    let mut accepted = Vec::with_capacity(drafts.len());
-    let checked: Vec<Result<(), Problem>> = drafts
+    let mut stored = Vec::with_capacity(drafts.len());
+    let checked: Vec<Result<Checked, Problem>> = drafts
         .into_iter()
-        .map(|draft| {
-            accepted.push(validated(draft, &caller, now)?);
-            Ok(())
+        .map(|draft| match validated(draft, &caller, now)? {
+            Validated::Notification(notification) => {
+                stored.push(notification);
+                Ok(Checked::Stored)
+            }
+            Validated::Ephemeral(ephemeral) => Ok(Checked::Ephemeral(ephemeral)),
         })
         .collect();
-    let receipts = if accepted.is_empty() {
+    let receipts = if stored.is_empty() {
         Vec::new()
     } else {
-        hub.publish_all(accepted).await?
+        hub.publish_all(stored).await?
     };
     let mut receipts = receipts.into_iter();
-    let results = checked
-        .into_iter()
-        .map(|checked| match checked.map(|()| receipts.next()) {
-            Err(problem) => Outcome::Refused(problem),
-            Ok(Some(Ok(receipt))) => Outcome::Created(receipt),
-            Ok(Some(Err(conflict))) => Outcome::Refused(conflict.into()),
-            // The hub answers each; should it ever not, silence is no acknowledgement.
-            Ok(None) => Outcome::Refused(Problem::draining()),
-        })
-        .collect();
-    Ok(axum::Json(Results { results }).into_response())
+    let results = checked.into_iter().map(|checked| {
+        let receipt = match checked? {
+            Checked::Stored => receipts.next().ok_or_else(Problem::draining)??,
+            Checked::Ephemeral(ephemeral) => hub.pass_on(&ephemeral)?,
+        };
+        Ok(receipt)
+    });
+    let results = results.map(Outcome);
+    Ok(axum::Json(Results {
+        results: results.collect(),
+    })
+    .into_response())
 }
 
-fn validated(draft: &str, caller: &Caller, now: Timestamp) -> Result<Notification, Problem> {
+/// A draft that is not refused by itself. Those that are not stored go out when the others are.
+enum Checked {
+    Stored,
+    Ephemeral(Ephemeral),
+}
+
+fn validated(draft: &str, caller: &Caller, now: Timestamp) -> Result<Validated, Problem> {
     if draft.len() > MAX_DRAFT_BYTES {
         return Err(Problem::too_large(MAX_DRAFT_BYTES));
     }
@@ -144,20 +154,17 @@ struct Results {
 }
 
 /// What became of one draft.
-enum Outcome {
-    Created(Receipt),
-    Refused(Problem),
-}
+struct Outcome(Result<Receipt, Problem>);
 
 impl Serialize for Outcome {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let mut outcome = serializer.serialize_struct("Outcome", 2)?;
-        match self {
-            Self::Created(receipt) => {
+        match &self.0 {
+            Ok(receipt) => {
                 outcome.serialize_field("status", &201)?;
                 outcome.serialize_field("notification", &Created::from(receipt))?;
             }
-            Self::Refused(problem) => {
+            Err(problem) => {
                 outcome.serialize_field("status", &problem.status().as_u16())?;
                 outcome.serialize_field("problem", problem)?;
             }

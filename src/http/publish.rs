@@ -126,8 +126,8 @@ async fn publish(
     draft: Draft,
     kind: Kind,
 ) -> Result<Response, Problem> {
-    let notification = draft.validate(kind, caller.publisher(), Timestamp::now())?;
-    let receipt = hub.publish(notification).await?;
+    let validated = draft.validate(kind, caller.publisher(), Timestamp::now())?;
+    let receipt = hub.publish(validated).await?;
     Ok(created(&receipt))
 }
 
@@ -143,11 +143,11 @@ async fn publish_test(hub: &Hub, caller: &Caller, test: Test) -> Result<Response
         message: test.message.unwrap_or_else(|| TEST_MESSAGE.to_owned()),
         ..Draft::default()
     };
-    let notification = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now())?;
+    let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now())?;
     // After validation: a test that was refused for its text does not count.
     hub.test_allowed(&user.id)
         .map_err(|wait| Problem::too_many("too many test notifications", wait))?;
-    let receipt = hub.publish(notification).await?;
+    let receipt = hub.publish(validated).await?;
     Ok(created(&receipt))
 }
 
@@ -161,7 +161,7 @@ fn created(receipt: &Receipt) -> Response {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct Created<'a> {
     notification_id: uuid::Uuid,
-    event_id: &'a str,
+    event_id: Option<&'a str>,
     status: &'a crate::hub::Published,
     created_at: String,
     duplicate: bool,
@@ -171,7 +171,7 @@ impl<'a> From<&'a Receipt> for Created<'a> {
     fn from(receipt: &'a Receipt) -> Self {
         Self {
             notification_id: receipt.notification_id,
-            event_id: &receipt.event_id,
+            event_id: receipt.event_id.as_deref(),
             status: &receipt.status,
             created_at: receipt.created_at.to_string(),
             duplicate: false,

@@ -61,6 +61,7 @@ pub struct Subscription {
     frames: Vec<Frame>,
     place: Position,
     owes: bool,
+    counted: Position,
 }
 
 impl Hub {
@@ -169,6 +170,7 @@ impl Hub {
             frames,
             place,
             owes: start.owes || foreign,
+            counted: head,
         })
     }
 
@@ -216,6 +218,7 @@ impl Subscription {
             bytes: bytes.into(),
             place: self.place,
             owes: self.owes,
+            counted: self.counted,
         }
     }
 }

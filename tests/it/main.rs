@@ -8,6 +8,7 @@ mod configuration;
 mod crash;
 mod embedded;
 mod ends;
+mod ephemeral;
 mod gaps;
 mod heartbeats;
 mod order;

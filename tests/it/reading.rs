@@ -373,3 +373,76 @@ async fn what_was_read_in_the_inbox_is_no_longer_owed() {
     drop(stream);
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn a_new_notification_is_followed_by_the_count_and_a_burst_by_few() {
+    let hub = TestHub::start().await;
+    let mut streams = [
+        hub.stream("ann", &["CREW"]).await,
+        hub.stream("ann", &[]).await,
+    ];
+    for stream in &mut streams {
+        assert_eq!(told(stream).await, 0);
+    }
+    hub.publish(to_user("ann", 1)).await;
+    for stream in &mut streams {
+        assert_eq!(next(stream).await.message(), "n1");
+        assert_eq!(told(stream).await, 1);
+    }
+    // Not in an inbox: no count follows it.
+    hub.broadcast(to_user("ann", 2)).await;
+    hub.publish(json!({"targetUserId": "ann", "message": "passing", "ephemeral": true}))
+        .await;
+    hub.publish(to_role("CREW", 3)).await;
+    let [crew, plain] = &mut streams;
+    for stream in [&mut *crew, plain] {
+        assert_eq!(next(stream).await.message(), "n2");
+        assert_eq!(next(stream).await.message(), "passing");
+    }
+    assert_eq!(next(crew).await.message(), "n3");
+    assert_eq!(told(crew).await, 2);
+
+    let burst: Vec<Value> = (0..500).map(|number| to_user("ann", number)).collect();
+    let (status, _) = hub.post("/notifications/batch", &json!(burst)).await;
+    assert_eq!(status, 200);
+    for (stream, last) in [(&mut *crew, 502), (plain, 501)] {
+        let (mut notifications, mut counts) = (0, Vec::new());
+        while counts.last() != Some(&json!(last)) {
+            match next(stream).await {
+                event if event.kind() == "status" => {
+                    counts.push(event.data["data"]["unread"].clone())
+                }
+                _ => notifications += 1,
+            }
+        }
+        assert_eq!(notifications, 500);
+        assert!(counts.len() <= 20, "{counts:?}");
+    }
+    drop(streams);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_a_resuming_stream_reads_from_the_log_is_in_its_first_count_and_told_once() {
+    let hub = TestHub::start().await;
+    let stream = hub.stream("ann", &[]).await;
+    let cursor = stream.connected.id.clone().expect("an id");
+    drop(stream);
+    for number in 0..3 {
+        hub.publish(to_user("ann", number)).await;
+    }
+    hub.until("an empty queue", |s| s["queue"]["depth"] == 0)
+        .await;
+    let mut resumed = hub.resume("ann", &[], &cursor).await;
+    assert_eq!(told(&mut resumed).await, 3);
+    assert_eq!(resumed.messages(3).await, ["n0", "n1", "n2"]);
+    hub.publish(to_user("ann", 3)).await;
+    assert_eq!(
+        next(&mut resumed).await.message(),
+        "n3",
+        "no count in between"
+    );
+    assert_eq!(told(&mut resumed).await, 4);
+    drop(resumed);
+    hub.stop().await;
+}

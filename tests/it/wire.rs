@@ -143,7 +143,7 @@ async fn unnamed_streams_carry_the_same_events_without_their_names() {
         (None, Some("notification"))
     );
     assert_eq!((plain.id, plain.data), (with_name.id, with_name.data));
-    let beat = unnamed.next().await;
+    let beat = unnamed.next_but_status().await;
     assert_eq!((beat.kind(), &beat.name), ("heartbeat", &None));
     hub.stop().await;
 }
