@@ -6,7 +6,7 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `schema.sql` | the tables |
+//! | `schema.rs`, `schema/` | the tables, as the steps that led to them |
 //! | `open.rs` | opening, creating, refusing |
 //! | `writer.rs` | the thread that writes, and its commits |
 //! | `mailbox.rs` | verdicts on their way to the next commit |
@@ -26,6 +26,7 @@ mod open;
 mod pages;
 mod reader;
 mod reading;
+mod schema;
 mod threads;
 mod writer;
 

@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::SqliteOptions;
 use super::entries::{millis, position_of, stored};
+use super::schema;
 use super::writer::MAX_WAL_BYTES;
 use crate::clock::Timestamp;
 use crate::log::{Epoch, Position};
@@ -26,8 +27,6 @@ const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: usize = 100;
 /// "CAMP" in ASCII: what the header of a Campanile store says it is.
 const APPLICATION_ID: i32 = 0x4341_4d50;
-/// The version of `schema.sql`.
-const SCHEMA_VERSION: i64 = 1;
 /// How long a statement waits for a lock that somebody else holds (a backup, a person with the SQLite shell).
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than the statements there are, with those that depend on the number of a viewer's keys.
@@ -61,6 +60,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Database, Ope
     if writer.is_readonly(rusqlite::MAIN_DB).map_err(sql)? {
         return Err(io(path, "it cannot be written"));
     }
+    bring_up_to_date(path, &writer)?;
     let mut log = check(path, &writer)?;
     prepare_writer(path, &writer, options)?;
     if options.new_epoch {
@@ -141,11 +141,11 @@ fn word(header: &[u8], at: usize) -> Option<i32> {
 
 fn known_version(path: &Path, found: i64) -> Result<(), OpenStoreError> {
     match found {
-        SCHEMA_VERSION => Ok(()),
-        found if found > SCHEMA_VERSION => Err(OpenStoreError::Newer {
+        1..=schema::VERSION => Ok(()),
+        found if found > schema::VERSION => Err(OpenStoreError::Newer {
             path: path.display().to_string(),
             found,
-            known: SCHEMA_VERSION,
+            known: schema::VERSION,
         }),
         _ => Err(OpenStoreError::Damaged {
             path: path.display().to_string(),
@@ -210,13 +210,12 @@ fn create(path: &Path) -> Result<(), OpenStoreError> {
 fn fill(path: &Path) -> rusqlite::Result<()> {
     let mut connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     let transaction = connection.transaction()?;
-    transaction.execute_batch(include_str!("schema.sql"))?;
+    schema::build(&transaction, 0)?;
     transaction.execute(
         "INSERT INTO hub (id, epoch, created_ms) VALUES (1, ?1, ?2)",
         params![Epoch::random().as_str(), millis(Timestamp::now())],
     )?;
     transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
     transaction.commit()?;
     connection.close().map_err(|(_, error)| error)
 }
@@ -235,6 +234,29 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
+/// Takes a file that an earlier version made to the present schema.
+fn bring_up_to_date(path: &Path, connection: &Connection) -> Result<(), OpenStoreError> {
+    let sql = |error| refused(path, &error);
+    // Read here and not off the header, since a change may stand in the write-ahead log and not yet in the file.
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sql)?;
+    known_version(path, version)?;
+    if version == schema::VERSION {
+        return Ok(());
+    }
+    let copy = beside(path, &format!(".v{version}"));
+    // One that is there already was made by an attempt that came no further.
+    match std::fs::remove_file(&copy) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&copy, error)),
+        _ => {}
+    }
+    private(OpenOptions::new().create_new(true))
+        .open(&copy)
+        .map_err(|error| io(&copy, error))?;
+    schema::migrate(connection, version, &copy).map_err(sql)
+}
+
 /// Checks what can be checked without reading every page, and says where the log stands. Writes nothing.
 fn check(path: &Path, connection: &Connection) -> Result<LogState, OpenStoreError> {
     let sql = |error| refused(path, &error);
@@ -242,21 +264,13 @@ fn check(path: &Path, connection: &Connection) -> Result<LogState, OpenStoreErro
         path: path.display().to_string(),
         reason: reason.to_owned(),
     };
-    // Once more, since a later version's change may stand in the write-ahead log and not yet in the file.
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
+    let mut is_there = connection
+        .prepare("SELECT EXISTS (SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1)")
         .map_err(sql)?;
-    known_version(path, version)?;
-    let tables: i64 = connection
-        .query_row(
-            "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name IN
-             ('hub', 'entry', 'audience', 'delivery', 'mark', 'reading', 'read_mark', 'api_key', 'counter')",
-            [],
-            |row| row.get(0),
-        )
-        .map_err(sql)?;
-    if tables != 9 {
-        return Err(damaged("tables are missing"));
+    for table in schema::TABLES {
+        if !is_there.query_row([table], |row| row.get(0)).map_err(sql)? {
+            return Err(damaged(&format!("it has no table {table}")));
+        }
     }
     let (epoch, head, settled): (String, Position, Position) = connection
         .query_row(

@@ -294,6 +294,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, Failure> {
 pub(super) mod tests {
     use rusqlite::params_from_iter;
 
+    use super::super::schema::tests::in_memory;
     use super::*;
 
     fn plan(connection: &Connection, sql: &str, parameters: usize) -> Vec<String> {
@@ -313,10 +314,7 @@ pub(super) mod tests {
     /// That a query reads its rows off indexes, in their order, one at a time.
     #[track_caller]
     pub(in crate::store::sqlite) fn searches_only(sql: &str, parameters: usize) {
-        let connection = Connection::open_in_memory().expect("a database");
-        connection
-            .execute_batch(include_str!("schema.sql"))
-            .expect("the schema");
+        let connection = in_memory();
         let plan = plan(&connection, sql, parameters);
         let lazy = plan
             .iter()

@@ -97,12 +97,53 @@ async fn a_later_versions_file_is_refused_and_left_as_it_is() {
             error,
             OpenStoreError::Newer {
                 found: 7,
-                known: 1,
+                known: 2,
                 ..
             }
         ),
         "{error}"
     );
+}
+
+#[tokio::test]
+async fn an_earlier_versions_file_is_brought_up_to_date_after_a_copy() {
+    let place = Directory::new();
+    std::fs::create_dir(place.file().with_file_name("")).expect("a directory");
+    let old = Connection::open(place.file()).expect("a file");
+    old.execute_batch(include_str!("../../../src/store/sqlite/schema/1.sql"))
+        .and_then(|()| {
+            old.execute_batch(
+                "PRAGMA application_id = 0x43414d50; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;
+                 INSERT INTO hub (id, epoch, head, settled, created_ms) VALUES (1, 'old0', 2, 2, 5);
+                 INSERT INTO entry VALUES (1, 'notification', randomblob(16), 'p', 'u:42', 5, NULL, '{}'),
+                                          (2, 'notification', randomblob(16), 'p', 'u:42', 6, NULL, '{}');
+                 INSERT INTO audience VALUES ('u:42', 1, 1, NULL), ('u:42', 2, 1, NULL);
+                 INSERT INTO delivery (position, key, state, next_ms, changed_ms) VALUES (2, 'u:42', 'owed', 7, 7);",
+            )
+        })
+        .expect("a store of version 1");
+    drop(old);
+
+    let opened = place.open();
+    assert_eq!(opened.log.epoch.as_str(), "old0");
+    assert_eq!(opened.log.head, Position(2));
+    let counts = opened.store.counts().await.expect("an answer");
+    assert_eq!((counts.notifications, counts.owed), (2, 1));
+    let last = stored(&*opened.store, vec![to_user("42")]).await;
+    assert_eq!(last, Position(3));
+    opened.store.close().await;
+
+    let copy = place.file().with_extension("db.v1");
+    let mode = std::fs::metadata(&copy)
+        .expect("a copy")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let entries: i64 = Connection::open(copy)
+        .and_then(|copy| copy.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)))
+        .expect("the copy is whole");
+    assert_eq!(entries, 2);
+    drop(place.open());
 }
 
 #[tokio::test]
