@@ -70,6 +70,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         post("/keys", Admin, keys::create),
         delete("/keys/{name}", Admin, keys::revoke),
         file("/campanile.js", Public, page::CLIENT),
+        file("/openapi.json", Public, page::API),
     ];
     if let Some(path) = alias {
         routes.push(post(path.to_owned(), ByAction, publish::one_endpoint));
@@ -217,7 +218,7 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/keys`, `/campanile.js`, what is below those, and the configured alias.
+/// `/notifications`, `/keys`, `/campanile.js`, `/openapi.json`, what is below those, and the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
 pub fn router(hub: Hub, config: &Config) -> Router {

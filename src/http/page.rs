@@ -1,4 +1,5 @@
-//! The console's own files, embedded in the binary, so that a hub is one file to copy.
+//! The console's own files, the browser client and the API's document, embedded in the binary, so that a hub is one
+//! file to copy.
 //!
 //! They are public, since they hold no data, and are asked after on each load (`no-cache`) but sent only when they
 //! have changed: their `ETag` is a hash of what is in them. The page may load from the hub and from nowhere else, and no
@@ -16,7 +17,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; \
                            img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/// A file of the page.
+/// An embedded file.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct File {
     content_type: &'static str,
@@ -43,10 +44,15 @@ pub(crate) const CLIENT: File = File {
     content_type: "text/javascript; charset=utf-8",
     text: include_str!("../../static/campanile.js"),
 };
-/// Its mark.
+/// The console's mark.
 pub(crate) const ICON: File = File {
     content_type: "image/svg+xml",
     text: include_str!("../../static/favicon.svg"),
+};
+/// The whole API, as OpenAPI 3.1.
+pub(crate) const API: File = File {
+    content_type: "application/json",
+    text: include_str!("../../static/openapi.json"),
 };
 
 impl File {

@@ -568,7 +568,7 @@ async fn origins_that_are_configured_may_call_across_sites_and_are_told_errors_t
 }
 
 #[tokio::test]
-async fn the_page_comes_with_a_strict_policy_and_only_once() {
+async fn embedded_files_come_once_and_the_page_with_a_strict_policy() {
     let hub = TestHub::start().await;
     for (path, content_type) in [
         ("/", "text/html; charset=utf-8"),
@@ -576,6 +576,7 @@ async fn the_page_comes_with_a_strict_policy_and_only_once() {
         ("/campanile.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
+        ("/openapi.json", "application/json"),
     ] {
         let response = send(call(&hub, &Method::GET, path)).await;
         assert_eq!(response.status(), 200, "{path}");

@@ -1,0 +1,250 @@
+//! Real answers, and events on the real wire, are as the OpenAPI document says: each status, header and field.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::document::{Answer, Document, Operation};
+use super::names;
+use crate::support::{Event, TestHub};
+
+const JSON: &str = "application/json";
+
+/// The answer of an operation that must be documented and of this status.
+async fn answered(
+    document: &Document,
+    hub: &TestHub,
+    (operation, path): (&str, &str),
+    body: Option<Value>,
+    status: u16,
+) -> Value {
+    let operation = document.operation(operation);
+    let body = body.map(|body| (JSON, body.to_string()));
+    let token = Some(operation.token(hub));
+    let answer = document.call(&operation, hub.url(path), token, body).await;
+    let value = document.check_answer(&operation, &answer);
+    assert_eq!(answer.status, status, "{path}: {}", answer.text);
+    value
+}
+
+#[tokio::test]
+async fn answers_are_as_documented() {
+    let hub = TestHub::start().await;
+    let document = Document::of(&hub).await;
+    let stream = hub.stream("42", &["ADMIN"]).await;
+    let ask = |operation, body, status| answered(&document, &hub, operation, body, status);
+
+    let published = hub
+        .publish(json!({"targetUserId": "42", "message": "m"}))
+        .await;
+    let own = ask(("getStatus", "/notifications/status"), None, 200).await;
+    assert_eq!(
+        (&own["streams"]["own"], &own["unread"]),
+        (&json!(1), &json!(1))
+    );
+    let id = published["notificationId"].as_str().unwrap();
+    let read = format!("/notifications/{id}/read");
+    ask(("markRead", &read), None, 204).await;
+    ask(("markRead", "/notifications/nothing/read"), None, 404).await;
+    let all = "/notifications/read-all";
+    ask(("markAllRead", all), None, 204).await;
+    let up_to = json!({"upTo": published["eventId"]});
+    ask(("markAllRead", all), Some(up_to), 204).await;
+    ask(
+        ("markAllRead", all),
+        Some(json!({"upTo": "zzzzzzzz-1"})),
+        422,
+    )
+    .await;
+
+    let open = ask(("listConnections", "/notifications/connections"), None, 200).await;
+    assert_eq!(open["connections"][0]["userId"], "42");
+    let new_key = || Some(json!({"name": "billing/eu", "scopes": ["admin"]}));
+    ask(("createKey", "/keys"), new_key(), 201).await;
+    ask(("createKey", "/keys"), new_key(), 409).await;
+    ask(("revokeKey", "/keys/billing%2Feu"), None, 204).await;
+    ask(("revokeKey", "/keys/billing%2Feu"), None, 404).await;
+    let keys = ask(("listKeys", "/keys"), None, 200).await;
+    assert!(keys["keys"][0]["revokedAt"].is_string(), "{keys}");
+
+    let admin = document.operation("getStatus");
+    let token = Some(hub.token("root", &[], &["admin"]));
+    let answer = document
+        .call(&admin, hub.url(admin.path), token, None)
+        .await;
+    let status = document.check_answer(&admin, &answer);
+    assert_eq!(status["hubs"][0]["streams"]["byRole"]["ADMIN"], 1);
+
+    let mixed = json!([{"everyone": true, "message": "m"}, {"everyone": true}, {"everyone": 1}]);
+    let batch = ("publishBatch", "/notifications/batch");
+    let results = ask(batch, Some(mixed), 200).await;
+    let statuses: Vec<&Value> = results["results"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|r| &r["status"])
+        .collect();
+    assert_eq!(statuses, [201, 422, 422]);
+
+    ask(("healthz", "/healthz"), None, 200).await;
+    ask(("readyz", "/readyz"), None, 200).await;
+    ask(("getOpenApi", "/openapi.json"), None, 200).await;
+    let issued = ask(("createSignInCode", "/console/code"), None, 201).await;
+    let link = format!("/sign-in?code={}", issued["code"].as_str().unwrap());
+    ask(("signIn", &link), None, 303).await;
+    ask(("signIn", &link), None, 403).await;
+    drop(stream);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn refusals_are_as_documented() {
+    let hub = TestHub::start().await;
+    let document = Document::of(&hub).await;
+    let draft_bytes = document.at("/components/schemas/Draft/x-max-bytes");
+    let key = answered(
+        &document,
+        &hub,
+        ("createKey", "/keys"),
+        Some(json!({"name": "k", "scopes": ["publish"]})),
+        201,
+    )
+    .await;
+    let expect = |operation: &Operation<'_>, answer: &Answer, status: u16| {
+        document.check_answer(operation, answer);
+        assert_eq!(
+            answer.status, status,
+            "{} {}: {}",
+            operation.method, operation.path, answer.text
+        );
+    };
+    for operation in document.operations() {
+        let url = || hub.url(operation.path);
+        let security = &operation.object["security"];
+        if security != &json!([]) {
+            let answer = document.call(&operation, url(), None, None).await;
+            expect(&operation, &answer, 401);
+        }
+        let refused = match security[0]["bearer"][0].as_str() {
+            Some("reader") => Some(key["key"].as_str().unwrap().to_owned()),
+            Some(_) => Some(hub.token("42", &["ADMIN"], &[])),
+            None => None,
+        };
+        if let Some(token) = refused {
+            let answer = document.call(&operation, url(), Some(token), None).await;
+            expect(&operation, &answer, 403);
+        }
+        let body = &operation.object["requestBody"];
+        if body.is_null() {
+            continue;
+        }
+        let limit = body.get("x-max-bytes").unwrap_or(draft_bytes);
+        let too_large = " ".repeat(usize::try_from(limit.as_u64().unwrap()).unwrap() + 1);
+        for (media_type, text, status) in [
+            ("text/plain", "{}".to_owned(), 415),
+            (JSON, "]".to_owned(), 400),
+            (JSON, r#"{"strange": 1}"#.to_owned(), 422),
+            (JSON, too_large, 413),
+        ] {
+            let answer = document
+                .call(
+                    &operation,
+                    url(),
+                    Some(operation.token(&hub)),
+                    Some((media_type, text)),
+                )
+                .await;
+            expect(&operation, &answer, status);
+        }
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_will_pass_is_refused_as_documented() {
+    let hub = TestHub::with(|config| {
+        config.test_rate.per_minute = 1;
+        config.stream.per_user = 1;
+    })
+    .await;
+    let document = Document::of(&hub).await;
+    let ask = |operation, body, status| answered(&document, &hub, operation, body, status);
+    let _stream = hub.stream("42", &[]).await;
+    let stream = ("openStream", "/notifications/stream");
+    ask(stream, None, 429).await;
+    ask(
+        ("openStream", "/notifications/stream?events=all"),
+        None,
+        422,
+    )
+    .await;
+    ask(("sendTest", "/notifications/test"), None, 201).await;
+    ask(("sendTest", "/notifications/test"), None, 429).await;
+    let test = Some(json!({"action": "test"}));
+    ask(("publish", "/notifications"), test, 429).await;
+
+    hub.hub().close().await;
+    let draft = || Some(json!({"everyone": true, "message": "m"}));
+    ask(("readyz", "/readyz"), None, 503).await;
+    ask(stream, None, 503).await;
+    ask(("publish", "/notifications"), draft(), 503).await;
+    ask(
+        ("createAndNotify", "/notifications/create-and-notify"),
+        draft(),
+        503,
+    )
+    .await;
+    ask(("broadcast", "/notifications/broadcast"), draft(), 503).await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn events_on_the_wire_are_as_documented() {
+    let mut hub = TestHub::with(|config| config.stream.heartbeat = Duration::from_secs(1)).await;
+    let document = Document::of(&hub).await;
+    let mut stream = hub.resume("42", &["ADMIN"], "garbage").await;
+    let everything = document.at("/components/examples/ToAUser/value");
+    hub.publish(everything.clone()).await;
+    let mut seen = BTreeSet::new();
+    let mut check = |event: &Event| {
+        document.check_closed("Event", &event.data);
+        assert_eq!(event.name.as_deref(), Some(event.kind()));
+        if event.kind() == "notification" {
+            let schema = document.at("/components/schemas/Notification/properties");
+            assert_eq!(names(&event.data["data"]), names(schema));
+        }
+        if let Some(id) = &event.id {
+            document.check_closed("EventId", &json!(id));
+        }
+        seen.insert(event.kind().to_owned());
+        seen.len()
+    };
+    check(&stream.connected);
+    while check(&stream.next().await) < 5 {}
+    hub.begin_to_stop();
+    while let Some(event) = stream.try_next().await {
+        check(&event);
+    }
+    drop(stream);
+    let mapping = document.at("/components/schemas/Event/discriminator/mapping");
+    let seen: BTreeSet<&str> = seen.iter().map(String::as_str).collect();
+    assert_eq!(seen, names(mapping));
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_words_of_the_stream_is_an_event_as_documented() {
+    let hub = TestHub::with(|config| config.stream.per_user = 1).await;
+    let document = Document::of(&hub).await;
+    let stream = hub.stream("42", &[]).await;
+    let request = hub.client().get(hub.url("/notifications/stream"));
+    let request = request.bearer_auth(hub.token("42", &[], &[]));
+    let response = request.header("accept", "text/event-stream").send().await;
+    let answer = response.unwrap().text().await.unwrap();
+    let data = answer.lines().find_map(|line| line.strip_prefix("data: "));
+    let event: Value = serde_json::from_str(data.expect(&answer)).unwrap();
+    document.check_closed("ByeEvent", &event);
+    drop(stream);
+    hub.stop().await;
+}
