@@ -38,6 +38,8 @@ pub struct Config {
     pub stream: Stream,
     /// The queue.
     pub delivery: Delivery,
+    /// References.
+    pub reference: Reference,
     /// Who may do what.
     pub auth: Auth,
     /// How long things are kept.
@@ -200,6 +202,22 @@ impl Default for Delivery {
             safety_look: Duration::from_secs(5),
             max_queue: 10_000,
             max_batch: 1_024,
+        }
+    }
+}
+
+/// References: `[reference]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Reference {
+    /// The time zone in which the month of a reference begins; a name of the IANA database.
+    pub zone: String,
+}
+
+impl Default for Reference {
+    fn default() -> Self {
+        Self {
+            zone: "UTC".to_owned(),
         }
     }
 }

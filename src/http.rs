@@ -5,6 +5,7 @@
 //! route without credentials. Handlers only translate between HTTP and [`Hub`]; nothing here decides about delivery.
 
 mod access;
+mod audit;
 mod batch;
 mod body;
 mod handover;
@@ -12,6 +13,7 @@ mod keys;
 mod page;
 mod problem;
 mod publish;
+mod query;
 mod reading;
 mod sign_in;
 mod status;
@@ -66,6 +68,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         post("/notifications/read-all", Reader, reading::read_all),
         get("/notifications/status", ReaderOrAdmin, status::status),
         get("/notifications/connections", Admin, status::connections),
+        get("/audit/duplicates", Admin, audit::duplicates),
         get("/keys", Admin, keys::list),
         post("/keys", Admin, keys::create),
         delete("/keys/{name}", Admin, keys::revoke),

@@ -4,6 +4,7 @@
 //! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
+mod publishing;
 mod reading;
 mod subscribe;
 
@@ -13,12 +14,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use serde::{Serialize, Serializer};
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
-use uuid::Uuid;
 
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
 use crate::clock::Timestamp;
@@ -26,7 +24,6 @@ use crate::config::Config;
 use crate::fanout::{self, Counters, Fanout, Passing};
 use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
-use crate::notification::{Ephemeral, Notification, Validated};
 use crate::queue::{MAX_PASSING, Queue};
 use crate::rate::RateLimit;
 use crate::registry::{Connection, Registry};
@@ -34,15 +31,14 @@ use crate::replay;
 use crate::retention;
 use crate::retry::Retry;
 use crate::status::{self, Status};
-use crate::store::{self, Conflict, Opened, Store, StoreError};
+use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
 
+pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 
 /// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
 const DESCRIPTORS_KEPT: u64 = 512;
-/// How soon a publisher that found the queue full may try again.
-const FULL_RETRY: Duration = Duration::from_secs(1);
 /// The most streams that [`Hub::connections`] lists.
 const MAX_CONNECTIONS_LISTED: usize = 10_000;
 
@@ -73,52 +69,6 @@ struct Inner {
     tasks: TaskTracker,
     /// Reads the log for the stream thread, and ends after it.
     replay: TaskTracker,
-}
-
-/// What a publisher is told once its notification is durable.
-#[derive(Clone, Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Receipt {
-    /// The notification's id.
-    pub notification_id: Uuid,
-    /// `<epoch>-<position>`: what streams carry as its `id:`. An ephemeral one has none.
-    pub event_id: Option<String>,
-    /// Where it stands.
-    pub status: Published,
-    /// When the hub accepted it, in RFC 3339.
-    #[serde(serialize_with = "as_rfc3339")]
-    pub created_at: Timestamp,
-}
-
-/// What has become of a notification when its publisher is answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Published {
-    /// Stored, and on its way.
-    Pending,
-    /// Passed on to the streams that are live, and not kept.
-    Sent,
-}
-
-fn as_rfc3339<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(moment)
-}
-
-/// Why something was not published. Nothing was stored.
-#[derive(Clone, Debug, thiserror::Error)]
-pub enum PublishError {
-    /// More is committed and not yet delivered than `delivery.max_queue`.
-    #[error("too much is waiting for delivery")]
-    Busy {
-        /// How long to wait before trying again.
-        retry_after: Duration,
-    },
-    /// The hub has stopped.
-    #[error("the hub is stopping")]
-    Draining,
-    /// The store could not take it.
-    #[error(transparent)]
-    Store(#[from] StoreError),
 }
 
 /// Why the hub is not ready for traffic.
@@ -242,91 +192,6 @@ impl Hub {
         })))
     }
 
-    /// Publishes one validated draft; returns once it is durable, or, if it is ephemeral, on its way.
-    ///
-    /// Dropping the future half way loses nothing: what was handed to the store is committed and delivered.
-    ///
-    /// # Errors
-    /// [`PublishError`]; then nothing was stored.
-    pub async fn publish(&self, validated: Validated) -> Result<Receipt, PublishError> {
-        let notification = match validated {
-            Validated::Notification(notification) => notification,
-            Validated::Ephemeral(ephemeral) => return self.pass_on(&ephemeral),
-        };
-        match self.publish_all(vec![notification]).await?.pop() {
-            Some(Ok(receipt)) => Ok(receipt),
-            Some(Err(conflict)) => Err(StoreError::Conflict(conflict.0).into()),
-            None => Err(StoreError::Unavailable("it gave no answer".into()).into()),
-        }
-    }
-
-    /// Publishes several in one commit, in this order. One that breaks a constraint is left out, and says so.
-    ///
-    /// # Errors
-    /// [`PublishError`]; then nothing of it was stored.
-    pub async fn publish_all(
-        &self,
-        notifications: Vec<Notification>,
-    ) -> Result<Vec<Result<Receipt, Conflict>>, PublishError> {
-        let hub = &*self.0;
-        if hub.stop.is_cancelled() {
-            return Err(PublishError::Draining);
-        }
-        if self.depth() >= hub.config.delivery.max_queue as u64 {
-            return Err(PublishError::Busy {
-                retry_after: FULL_RETRY,
-            });
-        }
-        let told: Vec<(Uuid, Timestamp)> = notifications
-            .iter()
-            .map(|notification| (notification.id, notification.created_at))
-            .collect();
-        let appended = hub.store.append(notifications).await?;
-        let receipts = told
-            .into_iter()
-            .zip(appended)
-            .map(|((id, created_at), appended)| {
-                let position = appended?;
-                hub.head.fetch_max(position.0, Ordering::AcqRel);
-                hub.published.fetch_add(1, Ordering::Relaxed);
-                Ok(Receipt {
-                    notification_id: id,
-                    event_id: Some(hub.epoch.event_id(position).to_string()),
-                    status: Published::Pending,
-                    created_at,
-                })
-            });
-        Ok(receipts.collect())
-    }
-
-    /// Passes an ephemeral notification on to the streams that are live: after everything that any publisher had been told
-    /// of before this call, and before what is published after it.
-    ///
-    /// # Errors
-    /// [`PublishError::Busy`] when too many wait; then nobody gets it.
-    pub fn pass_on(&self, ephemeral: &Ephemeral) -> Result<Receipt, PublishError> {
-        let hub = &*self.0;
-        if hub.stop.is_cancelled() {
-            return Err(PublishError::Draining);
-        }
-        let head = Position(hub.head.load(Ordering::Acquire));
-        hub.passing
-            .try_send((head, Passing::from(ephemeral)))
-            .map_err(|error| match error {
-                TrySendError::Full(_) => PublishError::Busy {
-                    retry_after: FULL_RETRY,
-                },
-                TrySendError::Closed(_) => PublishError::Draining,
-            })?;
-        hub.published.fetch_add(1, Ordering::Relaxed);
-        Ok(Receipt {
-            notification_id: ephemeral.id,
-            event_id: None,
-            status: Published::Sent,
-            created_at: ephemeral.created_at,
-        })
-    }
-
     /// Whether a user may send themselves another test notification; otherwise how long to wait.
     ///
     /// # Errors
@@ -338,6 +203,14 @@ impl Hub {
     /// Who may do what: tokens and keys.
     pub fn authenticator(&self) -> &Authenticator {
         &self.0.authenticator
+    }
+
+    /// Requests under idempotency keys that had an answer already, the latest first.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn duplicates(&self, query: DuplicateQuery) -> Result<Vec<Duplicate>, StoreError> {
+        self.0.store.duplicates(query).await
     }
 
     /// Makes an API key; the text is shown once and kept hashed.

@@ -8,6 +8,7 @@
 //! - [`http`]: the routes, and nothing that decides about delivery
 //! - [`auth`]: tokens and keys become a [`auth::Caller`]
 //! - [`notification`], [`audience`]: a draft is validated, once, and gets an id
+//! - [`idempotency`], [`throttle`], [`reference`]: what a draft may ask for so that nothing is made twice
 //! - [`hub`]: publish and subscribe: the whole path on one page
 //! - [`inbox`]: what a user has not read yet
 //! - [`store`]: the log, durable before anything is delivered ([`store::sqlite`]); [`log`]: places in it
@@ -29,11 +30,13 @@ pub mod config;
 mod fanout;
 pub mod http;
 pub mod hub;
+pub mod idempotency;
 pub mod inbox;
 pub mod log;
 pub mod notification;
 mod queue;
 mod rate;
+pub mod reference;
 mod registry;
 mod replay;
 mod retention;
@@ -44,6 +47,7 @@ pub mod sse;
 pub mod status;
 pub mod store;
 mod stream;
+pub mod throttle;
 
 pub use hub::Hub;
 pub use notification::Draft;

@@ -8,6 +8,8 @@
 
 mod validate;
 
+pub(crate) use self::validate::LAPSED;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,7 +19,10 @@ use uuid::Uuid;
 
 use crate::audience::Audience;
 use crate::clock::Timestamp;
+use crate::idempotency::Once;
 use crate::log::Position;
+use crate::reference::{Reference, ReferenceDraft};
+use crate::throttle::{Throttle, ThrottleDraft};
 
 /// The largest draft, in bytes of JSON.
 pub const MAX_DRAFT_BYTES: usize = 64 * 1024;
@@ -110,6 +115,15 @@ pub struct Draft {
     /// After this moment (RFC 3339) it is not delivered any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
+    /// Asked for again under the same key, the draft gets the first answer and nothing is made twice; 1 to 128 bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+    /// A number for people: `{"prefix": "CNC"}` draws the next, `"CNC-1126-0003"` brings one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<ReferenceDraft>,
+    /// At most one in a window: `{"key": "ticket-768", "window": "24h"}`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub throttle: Option<ThrottleDraft>,
     /// Not stored: at most once, to the streams that are live at this moment. For typing marks and progress.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ephemeral: bool,
@@ -171,8 +185,14 @@ pub struct Notification {
     pub created_at: Timestamp,
     /// When it lapses.
     pub expires_at: Option<Timestamp>,
-    /// The public part as one line of JSON: what receivers see.
+    /// The public part as one line of JSON: what receivers see, but for a reference, which the store adds.
     pub body: Arc<str>,
+    /// Under which key it was asked for.
+    pub once: Option<Once>,
+    /// What may hold it off.
+    pub throttle: Option<Throttle>,
+    /// The number for people that it gets.
+    pub reference: Option<Reference>,
 }
 
 /// A stored notification in its place in the log.

@@ -29,6 +29,7 @@ use crate::clock::Timestamp;
 use crate::config::{Config, InvalidValue};
 use crate::http::{Codes, standalone};
 use crate::hub::Hub;
+use crate::reference::Zone;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OpenStoreError, StoreError};
 
@@ -290,6 +291,7 @@ fn store_options(config: &Config, new_epoch: bool) -> SqliteOptions {
             .copied()
             .unwrap_or(defaults.first_ask),
         new_epoch,
+        zone: Zone::named(&config.reference.zone).unwrap_or_default(),
         ..defaults
     }
 }

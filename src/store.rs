@@ -31,9 +31,46 @@ use crate::notification::{Entry, Notification};
 pub const HANDOVER_COMMITS: usize = 256;
 
 /// What the store answers an [`Store::append`] with, for each notification in order.
-pub type Appended = Result<Position, Conflict>;
+pub type Appended = Result<Placed, Refused>;
 
-/// A notification that breaks a constraint of the database, and was left out while its neighbours were stored.
+/// The notification that answers an append: the one that was appended, or an earlier one in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placed {
+    /// Its id.
+    pub id: Uuid,
+    /// Its place in the log.
+    pub position: Position,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// The reference that it has.
+    pub reference: Option<Arc<str>>,
+    /// Nothing was stored: a throttle holds it off, and this is the one that was accepted last.
+    pub throttled: bool,
+    /// Nothing was stored: this was the answer under the same key before.
+    pub duplicate: bool,
+}
+
+/// Why a notification was left out while its neighbours were stored. Its key is not used up by that.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The key stands for another draft.
+    #[error("its idempotency key was used for another draft")]
+    KeyReused,
+    /// It lapsed before it was accepted.
+    #[error("it has expired")]
+    Lapsed,
+    /// Somebody has the reference that it brings.
+    #[error("the reference {0} is taken")]
+    ReferenceTaken(Arc<str>),
+    /// The number drawn for it had been brought by somebody; the next try draws another.
+    #[error("the reference {0}, which was drawn, is taken")]
+    Collided(Arc<str>),
+    /// It breaks a constraint of the database.
+    #[error(transparent)]
+    Conflict(#[from] Conflict),
+}
+
+/// A row or a name that breaks a constraint of the database.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("it conflicts with what is stored: {0}")]
 pub struct Conflict(pub String);
@@ -222,6 +259,49 @@ pub struct PageEntry {
     pub undecided: bool,
 }
 
+/// Which uses of idempotency keys are asked for.
+#[derive(Clone, Debug)]
+pub struct DuplicateQuery {
+    /// Under this key.
+    pub key: Option<String>,
+    /// By this publisher.
+    pub publisher: Option<String>,
+    /// At this moment or later.
+    pub since: Timestamp,
+    /// Before this moment.
+    pub until: Timestamp,
+    /// Before the one of this number, for the next page.
+    pub before: Option<i64>,
+    /// At most so many.
+    pub limit: usize,
+}
+
+/// A request under a key that had an answer already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Duplicate {
+    /// Rising with time.
+    pub number: i64,
+    /// Who asked.
+    pub publisher: Arc<str>,
+    /// Under which key.
+    pub key: Arc<str>,
+    /// What it came to.
+    pub outcome: DuplicateOutcome,
+    /// The notification that the key stands for.
+    pub notification_id: Uuid,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// What a request under a used key came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DuplicateOutcome {
+    /// It was the same draft, and got the same answer.
+    Answered,
+    /// It was another draft.
+    Refused,
+}
+
 /// When those who did not take a notification are asked again.
 #[derive(Clone, Debug)]
 pub struct RetrySchedule {
@@ -272,6 +352,10 @@ pub struct Counts {
 pub trait Store: Send + Sync + 'static {
     /// Stores notifications durably, in order, all in one commit (with those of other callers). Every answer comes after the
     /// fsync. Dropping the future does not undo anything: the commit and its hand-over happen all the same.
+    ///
+    /// Each is looked at in the same transaction, in this order: its key (one that has an answer gets that, and the use
+    /// of the key is kept for audit), its throttle, its reference. What it leaves under its key, in its throttle and of its
+    /// reference is durable with it, or not there at all.
     ///
     /// # Errors
     /// [`StoreError::Full`] at once when too much is waiting; otherwise nothing of it was stored.
@@ -358,6 +442,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// How much there is.
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>>;
+
+    /// Uses of keys that had an answer, the latest first.
+    fn duplicates(
+        &self,
+        query: DuplicateQuery,
+    ) -> BoxFuture<'_, Result<Vec<Duplicate>, StoreError>>;
 
     /// Whether the store answers.
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::{Auth, Config, Delivery, Retention, Serve, Stream, duration};
 use crate::audience;
+use crate::reference::Zone;
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_mins(1);
@@ -38,6 +39,9 @@ impl Config {
         serve(&self.serve)?;
         stream(&self.stream)?;
         delivery(&self.delivery)?;
+        if let Err(unknown) = Zone::named(&self.reference.zone) {
+            return invalid("reference.zone", &unknown.to_string());
+        }
         auth(&self.auth)?;
         retention(&self.retention)?;
         within(

@@ -14,11 +14,9 @@ use serde::ser::SerializeStruct;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
-use super::body::{
-    BodyTimeout, JSON, NDJSON, content_type, not_json, object, read, refuse_idempotency_key,
-};
+use super::body::{BodyTimeout, JSON, NDJSON, content_type, not_json, object, read};
 use super::problem::Problem;
-use super::publish::Created;
+use super::publish::{KEY_HEADER, status_of};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
@@ -33,7 +31,12 @@ pub(crate) async fn batch(
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(request.headers())?;
+    if request.headers().contains_key(KEY_HEADER) {
+        return Err(Problem::field(
+            KEY_HEADER,
+            "cannot stand for several drafts: each has its own idempotencyKey",
+        ));
+    }
     let form = content_type(request.headers(), &[JSON, NDJSON])?;
     let text = read(request, MAX_BATCH_BYTES, timeout).await?;
     let drafts = if form == JSON {
@@ -161,8 +164,8 @@ impl Serialize for Outcome {
         let mut outcome = serializer.serialize_struct("Outcome", 2)?;
         match &self.0 {
             Ok(receipt) => {
-                outcome.serialize_field("status", &201)?;
-                outcome.serialize_field("notification", &Created::from(receipt))?;
+                outcome.serialize_field("status", &status_of(receipt).as_u16())?;
+                outcome.serialize_field("notification", receipt)?;
             }
             Err(problem) => {
                 outcome.serialize_field("status", &problem.status().as_u16())?;

@@ -27,12 +27,6 @@ pub(crate) const NDJSON: &str = "application/x-ndjson";
 /// How many edits apart a misspelt field and the one it was meant to be may lie.
 const MAX_SUGGESTION_DISTANCE: usize = 2;
 
-/// Fields by which clients ask not to be served twice.
-const IDEMPOTENCY_FIELDS: [&str; 3] = ["id", "notificationId", "idempotencyKey"];
-/// Why such a field is refused rather than passed over: the client would retry in good faith.
-const NO_IDEMPOTENCY: &str = "is refused: idempotency keys are not supported by this version, so it would not be safe \
-                              to accept one";
-
 /// How long a body may take to arrive.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct BodyTimeout(pub(crate) Duration);
@@ -199,14 +193,6 @@ pub(crate) fn not_json(error: &serde_json::Error) -> Problem {
     Problem::bad_request(format!("the body is not JSON: {error}"))
 }
 
-/// 422 for a header by which a client asks not to be served twice.
-pub(crate) fn refuse_idempotency_key(headers: &HeaderMap) -> Result<(), Problem> {
-    if headers.contains_key("idempotency-key") {
-        return Err(Problem::field("Idempotency-Key", NO_IDEMPOTENCY));
-    }
-    Ok(())
-}
-
 /// Turns the parser's words into a field and what is wrong with it.
 fn wrong_field(path: &str, error: &serde_json::Error) -> Problem {
     let full = error.to_string();
@@ -217,13 +203,9 @@ fn wrong_field(path: &str, error: &serde_json::Error) -> Problem {
     if let Some((name, known)) = quoted(words, "unknown field `", "`, expected ")
         .or_else(|| quoted(words, "unknown field `", "`, there are no fields"))
     {
-        let message = if IDEMPOTENCY_FIELDS.contains(&name) {
-            NO_IDEMPOTENCY.to_owned()
-        } else {
-            match closest(name, known) {
-                Some(meant) => format!("is not a known field; did you mean {meant}?"),
-                None => "is not a known field".to_owned(),
-            }
+        let message = match closest(name, known) {
+            Some(meant) => format!("is not a known field; did you mean {meant}?"),
+            None => "is not a known field".to_owned(),
         };
         return Problem::field(name, message);
     }

@@ -15,8 +15,8 @@ use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
 use crate::hub::{PublishError, ReadError};
-use crate::notification::{FieldError, InvalidDraft};
-use crate::store::{Conflict, StoreError};
+use crate::notification::{FieldError, InvalidDraft, LAPSED};
+use crate::store::{Conflict, Refused, StoreError};
 
 const MEDIA_TYPE: &str = "application/problem+json";
 
@@ -257,7 +257,28 @@ impl From<PublishError> for Problem {
                 Self::unavailable("the queue is full; nothing of this was stored", retry_after)
             }
             PublishError::Draining => Self::draining(),
+            PublishError::Refused(refused) => refused.into(),
             PublishError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<Refused> for Problem {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::KeyReused => Self::field(
+                "idempotencyKey",
+                "was used for another draft; a new one takes a new key",
+            ),
+            Refused::Lapsed => Self::field("expiresAt", LAPSED),
+            Refused::ReferenceTaken(reference) => {
+                Self::conflict(format!("the reference {reference} is taken"))
+            }
+            Refused::Collided(_) => Self::unavailable(
+                "no free reference was found; nothing of this was stored",
+                STORE_RETRY,
+            ),
+            Refused::Conflict(conflict) => conflict.into(),
         }
     }
 }

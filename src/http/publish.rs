@@ -15,19 +15,25 @@ use serde_json::value::RawValue;
 use std::fmt;
 
 use super::access::Access;
-use super::body::{Json, JsonText, OptionalJson, object, refuse_idempotency_key};
+use super::body::{Json, JsonText, OptionalJson, object};
 use super::problem::Problem;
 use super::status;
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
+use crate::idempotency::key_in_header;
 use crate::notification::{Draft, Kind};
 
 /// What a test says if its sender says nothing.
 const TEST_MESSAGE: &str = "This is a test notification. It arrived.";
 
+/// The header that carries an idempotency key.
+pub(crate) const KEY_HEADER: &str = "idempotency-key";
+
 /// What the one-endpoint form carries besides a draft, and what is passed over.
 const FORM_FIELDS: [&str; 4] = ["action", "timestamp", "type", "userRole"];
+/// What it calls the idempotency key.
+const FORM_KEYS: [&str; 2] = ["id", "notificationId"];
 
 /// `POST /notifications/create-and-notify`.
 pub(crate) async fn create_and_notify(
@@ -36,8 +42,7 @@ pub(crate) async fn create_and_notify(
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(&headers)?;
-    publish(&hub, &caller, draft, Kind::Notification).await
+    publish(&hub, &caller, &headers, draft, Kind::Notification).await
 }
 
 /// `POST /notifications/broadcast`.
@@ -47,8 +52,7 @@ pub(crate) async fn broadcast(
     headers: HeaderMap,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(&headers)?;
-    publish(&hub, &caller, draft, Kind::Broadcast).await
+    publish(&hub, &caller, &headers, draft, Kind::Broadcast).await
 }
 
 /// `POST /notifications/test`.
@@ -58,8 +62,7 @@ pub(crate) async fn test(
     headers: HeaderMap,
     OptionalJson(test): OptionalJson<Test>,
 ) -> Result<Response, Problem> {
-    refuse_idempotency_key(&headers)?;
-    publish_test(&hub, &caller, test).await
+    publish_test(&hub, &caller, &headers, test).await
 }
 
 /// `POST /notifications`: a draft, or the one-endpoint form.
@@ -74,32 +77,25 @@ pub(crate) async fn one_endpoint(
         action: Option<Action>,
     }
     let Form { action } = object(&text)?;
-    match action {
-        None | Some(Action::CreateAndNotify | Action::Broadcast) => {
-            Access::Publish.check(&caller)?;
-        }
-        Some(Action::Test) => Access::Reader.check(&caller)?,
-        Some(Action::Status) => Access::ReaderOrAdmin.check(&caller)?,
-    }
-    if action != Some(Action::Status) {
-        refuse_idempotency_key(&headers)?;
-    }
-    match action {
-        None => publish(&hub, &caller, object(&text)?, Kind::Notification).await,
-        Some(Action::CreateAndNotify) => {
-            let draft = object(&without_form(&text)?)?;
-            publish(&hub, &caller, draft, Kind::Notification).await
-        }
-        Some(Action::Broadcast) => {
-            let draft = object(&without_form(&text)?)?;
-            publish(&hub, &caller, draft, Kind::Broadcast).await
-        }
+    let kind = match action {
+        None | Some(Action::CreateAndNotify) => Kind::Notification,
+        Some(Action::Broadcast) => Kind::Broadcast,
         Some(Action::Test) => {
+            Access::Reader.check(&caller)?;
             let test = object(&without_form(&text)?)?;
-            publish_test(&hub, &caller, test).await
+            return publish_test(&hub, &caller, &headers, test).await;
         }
-        Some(Action::Status) => status::of(&hub, &caller).await,
-    }
+        Some(Action::Status) => {
+            Access::ReaderOrAdmin.check(&caller)?;
+            return status::of(&hub, &caller).await;
+        }
+    };
+    Access::Publish.check(&caller)?;
+    let draft = match action {
+        None => object(&text)?,
+        Some(_) => object(&without_form(&text)?)?,
+    };
+    publish(&hub, &caller, &headers, draft, kind).await
 }
 
 /// What the one-endpoint form asks for.
@@ -114,24 +110,32 @@ enum Action {
 
 /// A test to oneself.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields, default, rename_all = "camelCase")]
 pub(crate) struct Test {
     message: Option<String>,
+    idempotency_key: Option<String>,
 }
 
 /// The one path on which a single notification goes out.
 async fn publish(
     hub: &Hub,
     caller: &Caller,
-    draft: Draft,
+    headers: &HeaderMap,
+    mut draft: Draft,
     kind: Kind,
 ) -> Result<Response, Problem> {
+    draft.idempotency_key = key(headers, draft.idempotency_key)?;
     let validated = draft.validate(kind, caller.publisher(), Timestamp::now())?;
     let receipt = hub.publish(validated).await?;
-    Ok(created(&receipt))
+    Ok(answer(&receipt))
 }
 
-async fn publish_test(hub: &Hub, caller: &Caller, test: Test) -> Result<Response, Problem> {
+async fn publish_test(
+    hub: &Hub,
+    caller: &Caller,
+    headers: &HeaderMap,
+    test: Test,
+) -> Result<Response, Problem> {
     let Some(user) = caller.user() else {
         return Err(Problem::forbidden(
             "an API key has nobody to send a test to",
@@ -141,6 +145,7 @@ async fn publish_test(hub: &Hub, caller: &Caller, test: Test) -> Result<Response
         target_user_id: Some(user.id.to_string()),
         title: Some("Test".to_owned()),
         message: test.message.unwrap_or_else(|| TEST_MESSAGE.to_owned()),
+        idempotency_key: key(headers, test.idempotency_key)?,
         ..Draft::default()
     };
     let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now())?;
@@ -148,44 +153,53 @@ async fn publish_test(hub: &Hub, caller: &Caller, test: Test) -> Result<Response
     hub.test_allowed(&user.id)
         .map_err(|wait| Problem::too_many("too many test notifications", wait))?;
     let receipt = hub.publish(validated).await?;
-    Ok(created(&receipt))
+    Ok(answer(&receipt))
 }
 
-/// 201 with the receipt.
-fn created(receipt: &Receipt) -> Response {
-    (StatusCode::CREATED, axum::Json(Created::from(receipt))).into_response()
+/// The key under which this is asked for: the header's, or the body's; both, if they are the same.
+fn key(headers: &HeaderMap, in_body: Option<String>) -> Result<Option<String>, Problem> {
+    let mut given = headers.get_all(KEY_HEADER).iter();
+    let Some(header) = given.next() else {
+        return Ok(in_body);
+    };
+    let wrong = |message| Problem::field(KEY_HEADER, message);
+    let header = std::str::from_utf8(header.as_bytes()).map_err(|_| wrong("must be UTF-8"))?;
+    let header = key_in_header(header);
+    if given.next().is_some() {
+        return Err(wrong("stands there twice"));
+    }
+    if in_body.is_some_and(|in_body| in_body != header) {
+        return Err(wrong("differs from the key in the body"));
+    }
+    Ok(Some(header))
 }
 
-/// A receipt as it is answered.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Created<'a> {
-    notification_id: uuid::Uuid,
-    event_id: Option<&'a str>,
-    status: &'a crate::hub::Published,
-    created_at: String,
-    duplicate: bool,
+/// 201 with the receipt of what was made now; 200 with that of an earlier one.
+fn answer(receipt: &Receipt) -> Response {
+    (status_of(receipt), axum::Json(receipt)).into_response()
 }
 
-impl<'a> From<&'a Receipt> for Created<'a> {
-    fn from(receipt: &'a Receipt) -> Self {
-        Self {
-            notification_id: receipt.notification_id,
-            event_id: receipt.event_id.as_deref(),
-            status: &receipt.status,
-            created_at: receipt.created_at.to_string(),
-            duplicate: false,
-        }
+/// As [`answer`] has it.
+pub(crate) fn status_of(receipt: &Receipt) -> StatusCode {
+    if receipt.is_new() {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
     }
 }
 
-/// The same object without the form's own fields, every other one as it stood: so that a draft's rule about unknown
-/// and repeated fields holds here as well.
+/// The same object as a draft: without the form's own fields, its key under the name that a draft has for it, and every
+/// other field as it stood, so that a draft's rule about unknown and repeated fields holds here as well.
 fn without_form(text: &str) -> Result<String, Problem> {
     let mut fields: Fields<'_> = object(text)?;
     fields
         .0
         .retain(|(name, _)| !FORM_FIELDS.contains(&name.as_str()));
+    for (name, _) in &mut fields.0 {
+        if FORM_KEYS.contains(&name.as_str()) {
+            *name = "idempotencyKey".to_owned();
+        }
+    }
     serde_json::to_string(&fields).map_err(|error| Problem::bad_request(error.to_string()))
 }
 

@@ -16,6 +16,9 @@ use super::{
 };
 use crate::audience::Audience;
 use crate::clock::Timestamp;
+use crate::idempotency::{Fingerprint, Once};
+use crate::reference::Reference;
+use crate::throttle::Throttle;
 
 impl Draft {
     /// Checks every field against its rule and gives the notification its id and the moment of its acceptance.
@@ -53,27 +56,28 @@ impl Draft {
             wrong.check("data", packed.as_ref().map(|_| ()).map_err(String::clone));
             packed.ok()
         });
-        let expires_at = self.expires_at.as_deref().and_then(|text| {
-            let moment = Timestamp::parse_rfc3339(text).map_err(|e| e.to_string());
-            let moment = moment.and_then(|moment| {
-                if moment <= now {
-                    Err("must be in the future".to_owned())
-                } else {
-                    Ok(moment)
-                }
-            });
-            wrong.check(
-                "expiresAt",
-                moment.as_ref().map(|_| ()).map_err(String::clone),
-            );
-            moment.ok()
+        let once = self.idempotency_key.as_deref();
+        let key = once.and_then(|key| wrong.identifier("idempotencyKey", key));
+        let expires_at = self.expires(now, &mut wrong);
+        let throttle = self.throttle.as_ref().and_then(|throttle| {
+            let checked = throttle.check();
+            checked.map_err(|errors| wrong.0.extend(errors)).ok()
         });
+        let reference = self.reference.as_ref().and_then(|reference| {
+            let checked = reference.check();
+            checked.map_err(|(field, why)| wrong.push(field, why)).ok()
+        });
+        self.check_ephemeral(&mut wrong);
         let (Some(audience), true) = (audience, wrong.0.is_empty()) else {
             return Err(InvalidDraft { errors: wrong.0 });
         };
 
-        let id = Uuid::now_v7();
-        let body = PublicPart {
+        let unwritable = |error: serde_json::Error| {
+            let mut wrong = Wrong(Vec::new());
+            wrong.push("data", format!("cannot be written as JSON: {error}"));
+            InvalidDraft { errors: wrong.0 }
+        };
+        let public = |id, created_at| PublicPart {
             notification_id: id,
             title: self.title.as_deref(),
             message: &self.message,
@@ -82,31 +86,70 @@ impl Draft {
             module: self.module.as_deref(),
             action_type: self.action_type.as_deref(),
             link: self.link.as_deref(),
-            data,
-            created_at: now.to_string(),
+            data: data.as_deref(),
+            created_at,
             expires_at: expires_at.map(|moment| moment.to_string()),
         };
-        match serde_json::to_string(&body) {
-            Ok(body) if self.ephemeral => Ok(Validated::Ephemeral(Ephemeral {
+        let id = Uuid::now_v7();
+        let body = serde_json::to_string(&public(id, now.to_string())).map_err(unwritable)?;
+        if self.ephemeral {
+            return Ok(Validated::Ephemeral(Ephemeral {
                 id,
                 audience,
                 created_at: now,
                 expires_at,
                 body: body.into(),
-            })),
-            Ok(body) => Ok(Validated::Notification(Notification {
-                id,
+            }));
+        }
+        let once = key.map(|key| {
+            let fingerprint = Fingerprint::of(&Asked {
                 kind,
-                audience,
-                publisher,
-                created_at: now,
-                expires_at,
-                body: body.into(),
-            })),
-            Err(error) => {
-                wrong.push("data", format!("cannot be written as JSON: {error}"));
-                Err(InvalidDraft { errors: wrong.0 })
+                audience: audience.to_text(),
+                public: public(Uuid::nil(), String::new()),
+                throttle: throttle.as_ref(),
+                reference: reference.as_ref(),
+            })?;
+            Ok(Once { key, fingerprint })
+        });
+        Ok(Validated::Notification(Notification {
+            id,
+            kind,
+            publisher,
+            created_at: now,
+            expires_at,
+            body: body.into(),
+            once: once.transpose().map_err(unwritable)?,
+            audience,
+            throttle,
+            reference,
+        }))
+    }
+
+    /// When it lapses. One that has lapsed already is refused here, unless it has a key: then it may be one that was
+    /// accepted before, asked for again, and only the store knows.
+    fn expires(&self, now: Timestamp, wrong: &mut Wrong) -> Option<Timestamp> {
+        let moment = Timestamp::parse_rfc3339(self.expires_at.as_deref()?);
+        match moment {
+            Ok(moment) if moment > now || (self.idempotency_key.is_some() && !self.ephemeral) => {
+                return Some(moment);
             }
+            Ok(_) => wrong.push("expiresAt", LAPSED),
+            Err(error) => wrong.push("expiresAt", error.to_string()),
+        }
+        None
+    }
+
+    fn check_ephemeral(&self, wrong: &mut Wrong) {
+        let kept = [
+            ("idempotencyKey", self.idempotency_key.is_some()),
+            ("throttle", self.throttle.is_some()),
+            ("reference", self.reference.is_some()),
+        ];
+        for (field, _) in kept.iter().filter(|(_, given)| self.ephemeral && *given) {
+            wrong.push(
+                field,
+                "cannot stand together with ephemeral, of which nothing is kept",
+            );
         }
     }
 
@@ -160,6 +203,19 @@ impl Draft {
     }
 }
 
+/// Why a draft is refused that has lapsed before it was accepted.
+pub(crate) const LAPSED: &str = "must be in the future";
+
+/// What a publisher asks for, apart from what the hub gives: the same for the same draft, whenever it comes.
+#[derive(Serialize)]
+struct Asked<'a> {
+    kind: Kind,
+    audience: String,
+    public: PublicPart<'a>,
+    throttle: Option<&'a Throttle>,
+    reference: Option<&'a Reference>,
+}
+
 /// What receivers see, in the order in which it is written.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -178,7 +234,7 @@ struct PublicPart<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     link: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    data: Option<Box<RawValue>>,
+    data: Option<&'a RawValue>,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,

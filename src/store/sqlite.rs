@@ -9,6 +9,8 @@
 //! | `schema.rs`, `schema/` | the tables, as the steps that led to them |
 //! | `open.rs` | opening, creating, refusing |
 //! | `writer.rs` | the thread that writes, and its commits |
+//! | `accepting.rs` | a notification inside a commit: stored, answered with an earlier one, or refused |
+//! | `idempotency.rs`, `throttles.rs`, `references.rs` | what makes it one of the latter two |
 //! | `mailbox.rs` | verdicts on their way to the next commit |
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
@@ -17,17 +19,21 @@
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
 
+mod accepting;
 mod deliveries;
 mod entries;
 mod failure;
+mod idempotency;
 mod keys;
 mod mailbox;
 mod open;
 mod pages;
 mod reader;
 mod reading;
+mod references;
 mod schema;
 mod threads;
+mod throttles;
 mod writer;
 
 use std::path::Path;
@@ -48,14 +54,16 @@ use self::reader::Readers;
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page,
-    PageQuery, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts, Viewer,
+    Appended, Asked, Conflict, Counts, Duplicate, DuplicateQuery, HANDOVER_COMMITS, Marked,
+    OpenStoreError, Opened, Page, PageQuery, Retention, RetrySchedule, Start, StartQuery, Store,
+    StoreError, Verdicts, Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
 use crate::inbox::Unread;
 use crate::log::Position;
 use crate::notification::{Entry, Notification};
+use crate::reference::Zone;
 
 /// How many writes other than appends wait for the writer. Whoever comes then waits outside.
 const MAX_ERRANDS: usize = 256;
@@ -71,6 +79,8 @@ pub struct SqliteOptions {
     pub first_ask: Duration,
     /// Draws a new epoch: the file was put back from a copy, and positions may mean other entries than before.
     pub new_epoch: bool,
+    /// The time zone in which the months of references begin.
+    pub zone: Zone,
     /// Threads that read, at least one.
     pub readers: usize,
     /// The most pages (of 4 KiB) that the file may have: beyond, it is as if the disk were full. None: what SQLite
@@ -85,6 +95,7 @@ impl Default for SqliteOptions {
             max_waiting: 4_096,
             first_ask: Duration::from_secs(1),
             new_epoch: false,
+            zone: Zone::default(),
             readers: 2,
             max_pages: None,
         }
@@ -130,7 +141,7 @@ impl SqliteStore {
             mailbox: mailbox.clone(),
             committed: handover,
             health: health.clone(),
-            head: database.log.head,
+            zone: options.zone,
             in_doubt: InDoubt {
                 after: database.log.settled,
                 upto: database.log.head,
@@ -374,6 +385,15 @@ impl Store for SqliteStore {
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
         self.readers.ask(pages::counts).boxed()
+    }
+
+    fn duplicates(
+        &self,
+        query: DuplicateQuery,
+    ) -> BoxFuture<'_, Result<Vec<Duplicate>, StoreError>> {
+        self.readers
+            .ask(move |c| idempotency::duplicates(c, &query))
+            .boxed()
     }
 
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {

@@ -173,7 +173,7 @@ fn an_unknown_key_is_named_with_its_line() {
     );
     refused(
         load_file("[strem]\n", &[], &[]),
-        "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `auth`, \
+        "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `reference`, `auth`, \
          `retention`, `test_rate`",
     );
     refused(

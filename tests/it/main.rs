@@ -11,6 +11,7 @@ mod ends;
 mod ephemeral;
 mod gaps;
 mod heartbeats;
+mod once;
 mod openapi;
 mod order;
 mod other_clients;

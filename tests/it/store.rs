@@ -19,7 +19,7 @@ use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
-use campanile::store::{Opened, PageQuery, StartQuery, Store, Verdicts, Viewer};
+use campanile::store::{Opened, PageQuery, Placed, StartQuery, Store, Verdicts, Viewer};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -74,6 +74,9 @@ fn notification(audience: Audience) -> Notification {
         created_at: Timestamp::now(),
         expires_at: None,
         body: r#"{"message":"hello"}"#.into(),
+        once: None,
+        throttle: None,
+        reference: None,
     }
 }
 
@@ -96,11 +99,9 @@ fn to(users: &[&str], roles: &[&str]) -> Audience {
 /// Stores these in one call, which takes them all, and returns the last position.
 async fn stored(store: &dyn Store, notifications: Vec<Notification>) -> Position {
     let answers = store.append(notifications).await.expect("they are stored");
-    let positions: Result<Vec<Position>, _> = answers.into_iter().collect();
-    *positions
-        .expect("none conflicts")
-        .last()
-        .expect("there are some")
+    let placed: Result<Vec<Placed>, _> = answers.into_iter().collect();
+    let placed = placed.expect("none is refused");
+    placed.last().expect("there are some").position
 }
 
 /// Records verdicts and waits until they are durable.

@@ -2,6 +2,8 @@
 //!
 //! An entry stands once in `entry` and once for each recipient's key in `audience`, written and deleted together.
 
+use std::sync::Arc;
+
 use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
@@ -98,10 +100,11 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    /// Stores a notification at a position. The head is the caller's to move.
+    /// Stores a notification with this body at a position. The head is the caller's to move.
     pub(super) fn insert(
         &mut self,
         notification: &Notification,
+        body: &str,
         position: Position,
     ) -> rusqlite::Result<()> {
         self.entry.execute(params![
@@ -112,7 +115,7 @@ impl<'c> Inserts<'c> {
             notification.audience.to_text(),
             millis(notification.created_at),
             notification.expires_at.map(millis),
-            notification.body,
+            body,
         ])?;
         for recipient in notification.audience.recipients() {
             self.audience.execute(params![
@@ -135,7 +138,7 @@ pub(super) fn entry_at_id(connection: &Connection, id: Uuid) -> rusqlite::Result
 }
 
 /// The entry that a notification became.
-pub(super) fn placed(notification: &Notification, position: Position) -> Entry {
+pub(super) fn placed(notification: &Notification, body: Arc<str>, position: Position) -> Entry {
     Entry {
         position,
         id: notification.id,
@@ -143,8 +146,16 @@ pub(super) fn placed(notification: &Notification, position: Position) -> Entry {
         audience: notification.audience.clone(),
         created_at: notification.created_at,
         expires_at: notification.expires_at,
-        body: notification.body.clone(),
+        body,
     }
+}
+
+/// How far the log has come. Asked of the database in each transaction and not remembered: no other writer that came in
+/// between, by whatever mistake, can make a position be given twice.
+pub(super) fn head(connection: &Connection) -> rusqlite::Result<Position> {
+    connection
+        .prepare_cached("SELECT head FROM hub")?
+        .query_row([], |row| position_of(row, 0))
 }
 
 /// Stores how far the log has come.

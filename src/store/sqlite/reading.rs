@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
-use super::entries::{count, entry_at_id, millis, position_of, stored};
+use super::entries::{self, count, entry_at_id, millis, position_of, stored};
 use super::failure::Failure;
 use super::pages::{keys, own_key};
 use crate::audience::Recipient;
@@ -224,9 +224,7 @@ pub(super) fn mark_all_read(
     user: &str,
     upto: Option<Position>,
 ) -> Result<Marked, Failure> {
-    let head = connection
-        .prepare_cached("SELECT head FROM hub")?
-        .query_row([], |row| position_of(row, 0))?;
+    let head = entries::head(connection)?;
     let upto = upto.unwrap_or(head);
     if upto > head {
         return Ok(Marked::Unknown);

@@ -18,14 +18,15 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
+use super::accepting::{Accepted, accept};
 use super::deliveries::{self, InDoubt};
 use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
 use super::mailbox::{Batch, Mailbox};
 use crate::clock::Timestamp;
-use crate::log::Position;
 use crate::notification::{Entry, Notification};
-use crate::store::{Appended, Conflict, StoreError};
+use crate::reference::Zone;
+use crate::store::{Appended, Conflict, Refused, StoreError};
 
 /// How long verdicts wait for an append to share its commit with. Without it a lone publisher's every notification
 /// would cost two fsyncs, one for itself and one for what became of it.
@@ -71,7 +72,8 @@ pub(super) struct Writer {
     pub(super) mailbox: Arc<Mailbox>,
     pub(super) committed: mpsc::Sender<Vec<Entry>>,
     pub(super) health: Arc<Health>,
-    pub(super) head: Position,
+    /// Where the months of references begin.
+    pub(super) zone: Zone,
     pub(super) in_doubt: InDoubt,
     /// The most notifications in one commit, and what the call that passed it brought along.
     pub(super) max_batch: usize,
@@ -84,7 +86,7 @@ pub(super) struct Writer {
 
 impl Writer {
     /// Writes until the store is closed and everything that was accepted is done.
-    pub(super) fn run(mut self) {
+    pub(super) fn run(self) {
         let mut max_wal = MAX_WAL_BYTES.unsigned_abs();
         while let Some(jobs) = self.next_jobs() {
             self.commit(jobs);
@@ -143,7 +145,7 @@ impl Writer {
     }
 
     /// One transaction, its hand-over, its answers.
-    fn commit(&mut self, mut jobs: Vec<Job>) {
+    fn commit(&self, mut jobs: Vec<Job>) {
         let verdicts = self.mailbox.take();
         if jobs.is_empty() && verdicts.is_empty() {
             self.mailbox.written(&verdicts);
@@ -155,12 +157,10 @@ impl Writer {
         };
         match outcome {
             Ok(Written {
-                head,
                 new,
                 answers,
                 changed,
             }) => {
-                self.head = head;
                 self.mailbox.written(&verdicts);
                 if changed {
                     self.health.wrote();
@@ -208,8 +208,8 @@ impl Writer {
             let now = Timestamp::now();
             deliveries::apply(connection, verdicts, self.in_doubt, now, self.first_ask)?;
         }
+        let mut head = entries::head(connection)?;
         let mut written = Written {
-            head: self.head,
             new: Vec::new(),
             answers: Vec::new(),
             changed: false,
@@ -220,14 +220,21 @@ impl Writer {
                 Job::Append(append) => {
                     let mut answers = Vec::with_capacity(append.notifications.len());
                     for notification in &append.notifications {
-                        let position = written.head.next();
-                        let outcome =
-                            alone(connection, || Ok(inserts.insert(notification, position)?))?;
-                        if outcome.is_ok() {
-                            written.head = position;
-                            written.new.push(entries::placed(notification, position));
-                        }
-                        answers.push(outcome.map(|()| position));
+                        let position = head.next();
+                        let outcome = alone(connection, || {
+                            accept(connection, &mut inserts, notification, position, &self.zone)
+                        })?;
+                        answers.push(match outcome {
+                            Ok(Ok(Accepted::New(placed, body))) => {
+                                head = position;
+                                let entry = entries::placed(notification, body, position);
+                                written.new.push(entry);
+                                Ok(placed)
+                            }
+                            Ok(Ok(Accepted::Earlier(placed))) => Ok(placed),
+                            Ok(Err(refused)) => Err(refused),
+                            Err(conflict) => Err(Refused::Conflict(conflict)),
+                        });
                     }
                     written.answers.push(answers);
                 }
@@ -240,7 +247,7 @@ impl Writer {
             }
         }
         if !written.new.is_empty() {
-            entries::set_head(connection, written.head)?;
+            entries::set_head(connection, head)?;
         }
         run(connection, "COMMIT")?;
         written.changed = connection.total_changes() != changes;
@@ -278,7 +285,6 @@ impl Writer {
 
 /// What a transaction came to.
 struct Written {
-    head: Position,
     new: Vec<Entry>,
     /// For each append in turn.
     answers: Vec<Vec<Appended>>,
@@ -298,13 +304,13 @@ fn run(connection: &Connection, statement: &str) -> rusqlite::Result<()> {
 }
 
 /// Does one piece of work under a savepoint: a broken constraint undoes it and nothing else.
-fn alone(
+fn alone<T>(
     connection: &Connection,
-    work: impl FnOnce() -> Result<(), Failure>,
-) -> Result<Result<(), Conflict>, Failure> {
+    work: impl FnOnce() -> Result<T, Failure>,
+) -> Result<Result<T, Conflict>, Failure> {
     run(connection, "SAVEPOINT alone")?;
     let outcome = match work() {
-        Ok(()) => Ok(()),
+        Ok(done) => Ok(done),
         Err(failure) => match failure.conflict() {
             Some(conflict) if !connection.is_autocommit() => {
                 run(connection, "ROLLBACK TO alone")?;

@@ -245,7 +245,13 @@ fn appends_until_it_is_killed() {
         loop {
             let appends = (0..8).map(|_| store.append(vec![to_user("42")]));
             for answer in join_all(appends.collect::<Vec<_>>()).await {
-                println!("stored {}", answer.expect("stored")[0].clone().unwrap());
+                println!(
+                    "stored {}",
+                    answer.expect("stored")[0]
+                        .clone()
+                        .expect("none is refused")
+                        .position
+                );
             }
         }
     });

@@ -8,7 +8,7 @@ use campanile::auth::{Scopes, StoredKey};
 use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
-use campanile::store::{Conflict, HANDOVER_COMMITS, PageQuery, Retention, StoreError};
+use campanile::store::{Conflict, HANDOVER_COMMITS, PageQuery, Refused, Retention, StoreError};
 
 use super::*;
 
@@ -35,7 +35,7 @@ async fn positions_rise_by_one_in_the_order_of_the_calls(place: &dyn Place) {
     let positions: Vec<u64> = answers
         .into_iter()
         .flat_map(|answer| answer.expect("stored"))
-        .map(|position| position.expect("no conflict").0)
+        .map(|placed| placed.expect("no conflict").position.0)
         .collect();
     assert_eq!(positions, (1..=200).collect::<Vec<_>>());
 }
@@ -81,13 +81,14 @@ async fn one_that_conflicts_does_not_sink_its_neighbours(place: &dyn Place) {
         .append(vec![first, same_id, to_user("42")])
         .await
         .expect("the call succeeds");
+    let places: Vec<Result<Position, Refused>> = answers
+        .into_iter()
+        .map(|answer| answer.map(|placed| placed.position))
+        .collect();
+    let taken = Conflict("its id is taken".to_owned());
     assert_eq!(
-        answers,
-        [
-            Ok(Position(1)),
-            Err(Conflict("its id is taken".to_owned())),
-            Ok(Position(2)),
-        ]
+        places,
+        [Ok(Position(1)), Err(taken.into()), Ok(Position(2))]
     );
     let handed = opened.committed.recv().await.expect("a hand-over");
     assert_eq!(handed.len(), 2);
