@@ -3,22 +3,31 @@
 //! A recipient that no stream took it for is owed. After each wait of the schedule the store counts an attempt and, after
 //! the last, says that it failed. Asking never sends: the streams' own cursors do, and whoever sent it said so to the
 //! store, in whose rows alone the question is answered. So a retry cannot double anything, and it holds up nothing: it is
-//! a task of its own beside the queue.
+//! a task of its own beside the queue. Whoever asks claims the rows first, under a lease, as all timed work does.
 //!
 //! Nothing is asked in the first while after a start, or while draining, because clients are on their way back then.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::try_join_all;
 use tokio::sync::Notify;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
-use crate::store::{RetrySchedule, Store};
+use crate::store::{Asked, Reclaimed, RetrySchedule, Store, StoreError};
 
-/// The most recipients asked in one commit, so that publishing never waits long for it.
-const ASK_AT_A_TIME: usize = 1_000;
+/// How many recipients one claim takes.
+const CLAIM: usize = 10;
+/// How many claims share a commit: a thousand recipients are asked after in some ten commits.
+const CLAIMS_AT_A_TIME: usize = 32;
+/// How long a claim holds. Whoever has not settled it by then has stopped half way.
+const LEASE: Duration = Duration::from_mins(10);
+/// How often lapsed leases are looked for.
+const RECLAIM_EVERY: Duration = Duration::from_mins(1);
+/// The most recipients that one round names in the log.
+const MAX_NAMED: usize = 100;
 /// How long to wait after the store could not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -38,6 +47,8 @@ impl Retry {
         let grace_ends = Instant::now() + self.start_grace;
         // Those owed by an earlier run are due as soon as asking begins.
         let mut ask_at = Some(grace_ends);
+        let mut reclaim = interval(RECLAIM_EVERY);
+        reclaim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = draining.cancelled() => return,
@@ -49,6 +60,12 @@ impl Retry {
                 () = sleep_until(ask_at.unwrap_or(grace_ends)), if ask_at.is_some() => {
                     ask_at = self.ask(&draining).await;
                 }
+                _ = reclaim.tick() => {
+                    if self.reclaim().await {
+                        let now = Instant::now().max(grace_ends);
+                        ask_at = Some(ask_at.map_or(now, |at| at.min(now)));
+                    }
+                }
             }
         }
     }
@@ -57,15 +74,9 @@ impl Retry {
     async fn ask(&self, draining: &CancellationToken) -> Option<Instant> {
         while !draining.is_cancelled() {
             let now = Timestamp::now();
-            let schedule = RetrySchedule {
-                delays: Arc::clone(&self.delays),
-            };
-            match self.store.ask_again(now, schedule, ASK_AT_A_TIME).await {
-                Ok(asked) => {
-                    if asked.failed > 0 {
-                        tracing::info!(recipients = asked.failed, "nobody took a notification");
-                    }
-                    let due = asked.next_due?;
+            match self.round(now).await {
+                Ok(due) => {
+                    let due = due?;
                     if due > now {
                         return Some(Instant::now() + due.since(now));
                     }
@@ -77,5 +88,80 @@ impl Retry {
             }
         }
         None
+    }
+
+    /// Claims, and settles what was claimed; when the next one is due.
+    async fn round(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let claims = (0..CLAIMS_AT_A_TIME).map(|_| self.store.claim(now, CLAIM));
+        let mut claims = try_join_all(claims).await?;
+        claims.retain(|claims| !claims.is_empty());
+        if claims.is_empty() {
+            // Nobody is due; it still says who is next.
+            claims.push(Vec::new());
+        }
+        let settled = claims
+            .into_iter()
+            .map(|claims| self.store.settle(now, claims, self.schedule()));
+        let settled = try_join_all(settled).await?;
+        settled.iter().for_each(tell);
+        Ok(settled.last().and_then(|asked| asked.next_due))
+    }
+
+    /// Takes back what somebody claimed and never settled; whether there is something to ask after.
+    async fn reclaim(&self) -> bool {
+        let reclaimed = self
+            .store
+            .reclaim(Timestamp::now(), LEASE, self.schedule())
+            .await;
+        match reclaimed {
+            Ok(Reclaimed { back: 0, failed: 0 }) => false,
+            Ok(Reclaimed { back, failed }) => {
+                tracing::warn!(
+                    event = "leases_reclaimed",
+                    count = back + failed,
+                    failed,
+                    "claims that nobody settled were taken back"
+                );
+                back > 0
+            }
+            Err(error) => {
+                tracing::warn!(%error, "lapsed claims could not be looked for; trying again later");
+                false
+            }
+        }
+    }
+
+    fn schedule(&self) -> RetrySchedule {
+        RetrySchedule {
+            delays: Arc::clone(&self.delays),
+        }
+    }
+}
+
+/// Says in the log what is worth somebody's while.
+fn tell(asked: &Asked) {
+    for nobody in asked.nobody_took.iter().take(MAX_NAMED) {
+        tracing::info!(
+            event = "recipient_failed",
+            notification = %nobody.notification,
+            recipient = %nobody.recipient,
+            "nobody took a notification"
+        );
+    }
+    if asked.aborted > 0 {
+        let count = asked.aborted;
+        tracing::debug!(
+            event = "aborted_status_changed",
+            count,
+            "owed no more when it came to the act"
+        );
+    }
+    if asked.conflicts > 0 {
+        let count = asked.conflicts;
+        tracing::warn!(
+            event = "claim_conflict",
+            count,
+            "claimed by another meanwhile"
+        );
     }
 }

@@ -161,17 +161,52 @@ pub struct LogState {
 }
 
 /// What the hub decided about recipients since it last told the store. All of it is applied in one transaction:
-/// first the settled position and `owed`, then `sent`, then `marks`.
+/// first the settled position and `owed`, then `reached`, `sent`, `unacknowledged`, then `marks`.
 #[derive(Clone, Debug, Default)]
 pub struct Verdicts {
     /// Every entry up to here has been through the fan-out. Never lowers what is stored.
     pub settled: Position,
-    /// Recipients that nobody took it for at the first try.
-    pub owed: Vec<(Position, Recipient)>,
+    /// Recipients that nobody took it for at the first try, and why.
+    pub owed: Vec<(Position, Recipient, Missed)>,
+    /// How far those went for which nobody is asked after: broadcasts, and what is for everyone.
+    pub reached: Vec<(Position, Reach)>,
     /// Owed or failed recipients that have it now. One that has no row is left without: it was never owed.
     pub sent: Vec<(Position, Recipient)>,
+    /// Connections that broke with bytes which their clients had not acknowledged.
+    pub unacknowledged: Vec<Unacknowledged>,
     /// For each user the highest position served to any of their streams; never lowers what is stored.
     pub marks: Vec<(Arc<str>, Position)>,
+}
+
+/// Why nobody took it at the first try.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// No stream of this recipient was open.
+    NoStream,
+    /// Streams were open, and none of them took it at once.
+    NotTaken,
+    /// It had expired when its turn came.
+    Lapsed,
+}
+
+/// To how many streams something went.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// It was written to so many at once.
+    pub live: u32,
+    /// So many were behind, and read it from the log.
+    pub behind: u32,
+}
+
+/// A stretch of the log that was written to a connection whose client may never have had it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unacknowledged {
+    /// Whom the stream stood for, and no other open stream that has it.
+    pub recipients: Vec<Recipient>,
+    /// Acknowledged up to here.
+    pub after: Position,
+    /// Written up to here.
+    pub upto: Position,
 }
 
 /// Which entries a stream may see: those addressed to its user, to one of its roles, or to everyone.
@@ -309,19 +344,56 @@ pub struct RetrySchedule {
     pub delays: Arc<[Duration]>,
 }
 
-/// What one round of asking again came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// A recipient that is owed, and whom somebody has taken it upon themselves to ask after.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Where the notification stands.
+    pub position: Position,
+    /// The notification.
+    pub notification: Uuid,
+    /// Who is owed it.
+    pub recipient: Recipient,
+    /// The number of this attempt, from 1 on.
+    pub attempt: u32,
+}
+
+/// What asking after claimed recipients came to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
-    /// Recipients asked and still owed, with attempts left.
+    /// Still owed, with attempts left.
     pub still_owed: usize,
-    /// Recipients that have failed now.
+    /// Failed now.
     pub failed: usize,
-    /// Recipients whose notification expired before they took it.
+    /// Their notification expired before they took it.
     pub expired: usize,
     /// Users who have read it in their inbox though no stream of theirs took it: to them it is sent.
     pub read: usize,
+    /// Not owed any more when it came to the act: nothing was done.
+    pub aborted: usize,
+    /// Claimed by another meanwhile, whose word counts.
+    pub conflicts: usize,
+    /// Those that failed now, by name.
+    pub nobody_took: Vec<Nobody>,
     /// When the next one is due; none if nobody is owed.
     pub next_due: Option<Timestamp>,
+}
+
+/// A recipient who did not take a notification.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Nobody {
+    /// The notification.
+    pub notification: Uuid,
+    /// The recipient.
+    pub recipient: Recipient,
+}
+
+/// Leases that were taken back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// Free to be claimed again.
+    pub back: usize,
+    /// Failed, because no attempt was left.
+    pub failed: usize,
 }
 
 /// How long entries are kept.
@@ -422,14 +494,28 @@ pub trait Store: Send + Sync + 'static {
         limit: usize,
     ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>>;
 
-    /// Counts an attempt for every recipient that is owed and due, at most `limit` of them, oldest due first. Each is
-    /// looked at first: one whose notification has expired is not asked, nor is a user who has read it meanwhile.
-    fn ask_again(
+    /// Claims recipients that are owed and due, at most `limit` of them, the longest due first: in one statement, so that two
+    /// who claim at once get different ones. It counts as an attempt.
+    fn claim(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>>;
+
+    /// Says what has become of those claimed. Each is looked at first: one whose notification has expired is not asked
+    /// after, nor is a user who has read it meanwhile; one that is owed no more, or that somebody else has claimed since,
+    /// is left as it is.
+    fn settle(
         &self,
         now: Timestamp,
+        claims: Vec<Claim>,
         schedule: RetrySchedule,
-        limit: usize,
     ) -> BoxFuture<'_, Result<Asked, StoreError>>;
+
+    /// Takes back what was claimed longer ago than `lease` and not settled; a store that only one process may serve takes
+    /// back at once what an earlier run has left. What has had its attempts has failed.
+    fn reclaim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        schedule: RetrySchedule,
+    ) -> BoxFuture<'_, Result<Reclaimed, StoreError>>;
 
     /// Deletes entries that are older than they are kept, with their read marks, raising the floors in the same
     /// transaction: at most `limit` of both together. Returns how many went; `limit` if there may be more.

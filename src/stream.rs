@@ -588,6 +588,18 @@ impl Stream {
         self.mark()
     }
 
+    /// What was written to it and has not been acknowledged, after its end: after this, up to that.
+    pub(crate) fn unacknowledged(&self) -> Option<(Position, Position)> {
+        self.sink.as_ref()?;
+        (self.acknowledged < self.cursor).then_some((self.acknowledged, self.cursor))
+    }
+
+    /// Whether its client has acknowledged everything up to there.
+    pub(crate) fn has_heard(&mut self, upto: Position, fanned: Position, now: Instant) -> bool {
+        self.hear(fanned, now);
+        self.acknowledged >= upto
+    }
+
     /// What to do for it now.
     pub(crate) fn next(&mut self, now: Instant) -> Next {
         if self.phase == Phase::Over {

@@ -12,11 +12,12 @@ use super::Outgoing;
 use super::table::Table;
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
+use crate::log::Position;
 use crate::notification::Kind;
 use crate::registry::Slot;
 use crate::sse::{Framing, Naming};
-use crate::store::Viewer;
-use crate::stream::{Note, Run};
+use crate::store::{Missed, Reach, Viewer};
+use crate::stream::{Note, Run, Stream};
 
 /// An entry's index in the batch.
 type Index = u16;
@@ -28,17 +29,36 @@ pub(super) struct Batch {
     everyone: Vec<Index>,
     /// Entries for single streams, sorted by stream and then by entry, each pair once.
     single: Vec<(Slot, Index)>,
-    /// Recipients whose verdict hangs on this fan-out, and where their streams stand in `slots`.
-    asked: Vec<Asked>,
+    /// Recipients by name, and where their streams stand in `slots`.
+    named: Vec<Named>,
     slots: Vec<Slot>,
     /// Recipients of entries that had expired before they came to be sent.
     lapsed: Vec<(Index, Recipient)>,
 }
 
-struct Asked {
+struct Named {
     entry: Index,
     recipient: Recipient,
+    /// Whether its verdict hangs on this fan-out. Nobody is asked after for a broadcast.
+    judged: bool,
     slots: std::ops::Range<usize>,
+}
+
+/// How many streams there are, for what is for all of them.
+#[derive(Clone, Copy, Default)]
+struct Everyone {
+    live: usize,
+    behind: usize,
+}
+
+impl Everyone {
+    fn count(&mut self, stream: Option<&Option<Box<Stream>>>) {
+        if let Some(Some(stream)) = stream {
+            let live = stream.is_live();
+            self.live += usize::from(live);
+            self.behind += usize::from(!live);
+        }
+    }
 }
 
 /// The frames of a selection put together, kept for the next stream with the same one.
@@ -75,13 +95,12 @@ impl Batch {
                     batch.slots.push(slot);
                     batch.single.push((slot, entry));
                 });
-                if judged {
-                    batch.asked.push(Asked {
-                        entry,
-                        recipient: recipient.clone(),
-                        slots: start..batch.slots.len(),
-                    });
-                }
+                batch.named.push(Named {
+                    entry,
+                    recipient: recipient.clone(),
+                    judged,
+                    slots: start..batch.slots.len(),
+                });
             }
         }
         batch.single.sort_unstable();
@@ -98,6 +117,7 @@ impl Table {
         // Whatever is read from the log from now on is read up to here.
         self.fanned = last.position;
 
+        let mut everyone = Everyone::default();
         let mut joined = Joined::default();
         let mut selection: Vec<Index> = Vec::new();
         let mut rest = batch.single.as_slice();
@@ -112,6 +132,7 @@ impl Table {
             for index in 0..self.streams.len() {
                 let slot = Slot::try_from(index).unwrap_or(Slot::MAX);
                 let own = take_while(&mut rest, |(other, _)| *other == slot);
+                everyone.count(self.streams.get(index));
                 if own.is_empty() {
                     self.offer(slot, entries, &batch.everyone, &mut joined, now);
                 } else {
@@ -123,7 +144,7 @@ impl Table {
                 }
             }
         }
-        self.judge(&batch, entries);
+        self.judge(&batch, entries, everyone);
     }
 
     /// Offers a stream the entries selected for it.
@@ -161,25 +182,37 @@ impl Table {
     }
 
     /// What the fan-out means for those whose verdict hangs on it.
-    fn judge(&mut self, batch: &Batch, entries: &[Outgoing]) {
-        for asked in &batch.asked {
-            let Some(outgoing) = entries.get(usize::from(asked.entry)) else {
+    fn judge(&mut self, batch: &Batch, entries: &[Outgoing], everyone: Everyone) {
+        let has = |slot: &Slot, position| matches!(self.streams.get(*slot as usize), Some(Some(stream)) if stream.has(position));
+        for named in &batch.named {
+            let Some(outgoing) = entries.get(usize::from(named.entry)) else {
                 continue;
             };
-            let taken = batch.slots[asked.slots.clone()].iter().any(|slot| {
-                matches!(self.streams.get(*slot as usize), Some(Some(stream)) if stream.has(outgoing.position))
-            });
-            if !taken {
-                self.verdicts
-                    .owed
-                    .push((outgoing.position, asked.recipient.clone()));
+            let (slots, position) = (&batch.slots[named.slots.clone()], outgoing.position);
+            if !named.judged {
+                let live = slots.iter().filter(|slot| has(slot, position)).count();
+                let reached = &mut self.verdicts.reached;
+                add(reached, position, live, slots.len() - live);
+            } else if !slots.iter().any(|slot| has(slot, position)) {
+                let missed = if slots.is_empty() {
+                    Missed::NoStream
+                } else {
+                    Missed::NotTaken
+                };
+                let owed = (position, named.recipient.clone(), missed);
+                self.verdicts.owed.push(owed);
+            }
+        }
+        for entry in &batch.everyone {
+            if let Some(outgoing) = entries.get(usize::from(*entry)) {
+                let reached = &mut self.verdicts.reached;
+                add(reached, outgoing.position, everyone.live, everyone.behind);
             }
         }
         for (entry, recipient) in &batch.lapsed {
             if let Some(outgoing) = entries.get(usize::from(*entry)) {
-                self.verdicts
-                    .owed
-                    .push((outgoing.position, recipient.clone()));
+                let owed = (outgoing.position, recipient.clone(), Missed::Lapsed);
+                self.verdicts.owed.push(owed);
             }
         }
         self.verdicts.settled = self.fanned;
@@ -242,6 +275,24 @@ fn join(
         bytes: buffer.split().freeze(),
         ends,
         inbox,
+    }
+}
+
+/// Counts streams to what is known of a position; a recipient that has several adds up, each stream counting for each.
+fn add(reached: &mut Vec<(Position, Reach)>, position: Position, live: usize, behind: usize) {
+    let number = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    match reached.last_mut() {
+        Some((last, reach)) if *last == position => {
+            reach.live = reach.live.saturating_add(number(live));
+            reach.behind = reach.behind.saturating_add(number(behind));
+        }
+        _ => reached.push((
+            position,
+            Reach {
+                live: number(live),
+                behind: number(behind),
+            },
+        )),
     }
 }
 

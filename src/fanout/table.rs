@@ -24,7 +24,7 @@ use crate::registry::Slot;
 use crate::replay::{Request, Wanted};
 use crate::sink::Sink;
 use crate::sse::{Bye, Frame};
-use crate::store::{StoreError, Verdicts};
+use crate::store::{StoreError, Unacknowledged, Verdicts};
 use crate::stream::{Next, ServedPage, Stream};
 
 /// The token of the inbox's waker; slots never come near it.
@@ -409,9 +409,18 @@ impl Table {
         let Some(mut stream) = self.streams.get_mut(slot as usize).and_then(Option::take) else {
             return;
         };
-        if let Some(mark) = stream.last_mark(self.fanned, Instant::now()) {
-            let user = Arc::clone(&stream.registration().viewer().user);
+        let now = Instant::now();
+        let user = Arc::clone(&stream.registration().viewer().user);
+        if let Some(mark) = stream.last_mark(self.fanned, now) {
             self.verdicts.marks.push((user, mark));
+        }
+        if let Some((after, upto)) = stream.unacknowledged() {
+            let recipients = self.only_its_own(&stream, upto, now);
+            self.verdicts.unacknowledged.push(Unacknowledged {
+                recipients,
+                after,
+                upto,
+            });
         }
         if let Some(Sink::Socket { socket, .. }) = stream.sink_mut() {
             // It is closed next, which takes it out of the poll all the same.
@@ -426,6 +435,26 @@ impl Table {
         self.open -= 1;
     }
 
+    /// Those for whom a stream stood, unless another open stream of theirs has acknowledged everything up to `upto`.
+    fn only_its_own(&mut self, stream: &Stream, upto: Position, now: Instant) -> Vec<Recipient> {
+        let viewer = stream.registration().viewer();
+        let roles = viewer.roles.iter().cloned().map(Recipient::Role);
+        let mut recipients = vec![Recipient::User(Arc::clone(&viewer.user))];
+        recipients.extend(roles);
+        recipients.retain(|recipient| {
+            let mut slots = Vec::new();
+            self.parts.registry.each(recipient, |slot| slots.push(slot));
+            // The stream itself is out of the table already.
+            !slots.into_iter().any(|slot| {
+                let other = self.streams.get_mut(slot as usize);
+                other
+                    .and_then(Option::as_mut)
+                    .is_some_and(|other| other.has_heard(upto, self.fanned, now))
+            })
+        });
+        recipients
+    }
+
     /// Gives the store what was decided since the last time.
     fn record(&mut self) {
         let delivered = std::mem::take(&mut self.delivered);
@@ -438,6 +467,7 @@ impl Table {
         if owing
             || verdicts.settled > Position::START
             || !verdicts.sent.is_empty()
+            || !verdicts.unacknowledged.is_empty()
             || !verdicts.marks.is_empty()
         {
             let settled = verdicts.settled;

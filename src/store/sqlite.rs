@@ -14,12 +14,14 @@
 //! | `mailbox.rs` | verdicts on their way to the next commit |
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
+//! | `claims.rs` | who asks after what is owed, and until when |
 //! | `pages.rs` | the log as one viewer sees it |
 //! | `reading.rs` | what users have read, and how much they have not |
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
 
 mod accepting;
+mod claims;
 mod deliveries;
 mod entries;
 mod failure;
@@ -54,9 +56,9 @@ use self::reader::Readers;
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Conflict, Counts, Duplicate, DuplicateQuery, HANDOVER_COMMITS, Marked,
-    OpenStoreError, Opened, Page, PageQuery, Retention, RetrySchedule, Start, StartQuery, Store,
-    StoreError, Verdicts, Viewer,
+    Appended, Asked, Claim, Conflict, Counts, Duplicate, DuplicateQuery, HANDOVER_COMMITS, Marked,
+    OpenStoreError, Opened, Page, PageQuery, Reclaimed, Retention, RetrySchedule, Start,
+    StartQuery, Store, StoreError, Verdicts, Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -83,6 +85,9 @@ pub struct SqliteOptions {
     pub zone: Zone,
     /// Threads that read, at least one.
     pub readers: usize,
+    /// Opens the file although another process may serve it, so that tests can show what holds without the lock.
+    #[doc(hidden)]
+    pub shared: bool,
     /// The most pages (of 4 KiB) that the file may have: beyond, it is as if the disk were full. None: what SQLite
     /// allows, some 17 TB.
     pub max_pages: Option<u32>,
@@ -97,6 +102,7 @@ impl Default for SqliteOptions {
             new_epoch: false,
             zone: Zone::default(),
             readers: 2,
+            shared: false,
             max_pages: None,
         }
     }
@@ -110,6 +116,10 @@ pub struct SqliteStore {
     readers: Readers,
     health: Arc<Health>,
     max_waiting: usize,
+    /// This run, as owner of what it claims.
+    run: Arc<str>,
+    /// Nobody else may serve the file.
+    exclusive: bool,
     waiting: Arc<Semaphore>,
     errands: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
@@ -163,6 +173,8 @@ impl SqliteStore {
             readers,
             health,
             max_waiting,
+            run: Uuid::new_v4().to_string().into(),
+            exclusive: !options.shared,
             waiting: Arc::new(Semaphore::new(max_waiting)),
             errands: Arc::new(Semaphore::new(MAX_ERRANDS)),
             writer: Mutex::new(Some(thread)),
@@ -363,13 +375,33 @@ impl Store for SqliteStore {
             .boxed()
     }
 
-    fn ask_again(
+    fn claim(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        let owner = self.run.clone();
+        self.write(move |c| claims::claim(c, &owner, now, limit))
+            .boxed()
+    }
+
+    fn settle(
         &self,
         now: Timestamp,
+        claims: Vec<Claim>,
         schedule: RetrySchedule,
-        limit: usize,
     ) -> BoxFuture<'_, Result<Asked, StoreError>> {
-        self.write(move |c| deliveries::ask_again(c, now, &schedule, limit))
+        let owner = self.run.clone();
+        self.write(move |c| claims::settle(c, &owner, now, &claims, &schedule))
+            .boxed()
+    }
+
+    fn reclaim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        schedule: RetrySchedule,
+    ) -> BoxFuture<'_, Result<Reclaimed, StoreError>> {
+        let (owner, exclusive) = (self.run.clone(), self.exclusive);
+        // Without a schedule there is one look all the same.
+        let attempts = schedule.delays.len().max(1);
+        self.write(move |c| claims::reclaim(c, &owner, exclusive, now, lease, attempts))
             .boxed()
     }
 

@@ -1,13 +1,15 @@
 //! What the store promises, whichever store it is.
 //!
-//! `log`, `verdicts`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and asks nothing of it but the
-//! contract. `opening` and `file` are about SQLite's file.
+//! `log`, `verdicts`, `claims`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and asks nothing
+//! of it but the contract. `opening`, `file` and `references` are about SQLite's file.
 
+mod claims;
 mod file;
 mod log;
 mod opening;
 mod places;
 mod reading;
+mod references;
 mod verdicts;
 
 use std::path::{Path, PathBuf};
@@ -19,7 +21,9 @@ use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
-use campanile::store::{Opened, PageQuery, Placed, StartQuery, Store, Verdicts, Viewer};
+use campanile::store::{
+    Asked, Missed, Opened, PageQuery, Placed, RetrySchedule, StartQuery, Store, Verdicts, Viewer,
+};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -102,6 +106,16 @@ async fn stored(store: &dyn Store, notifications: Vec<Notification>) -> Position
     let placed: Result<Vec<Placed>, _> = answers.into_iter().collect();
     let placed = placed.expect("none is refused");
     placed.last().expect("there are some").position
+}
+
+/// Claims up to `limit` recipients that are due, and asks after them.
+async fn ask(store: &dyn Store, now: Timestamp, schedule: RetrySchedule, limit: usize) -> Asked {
+    let claims = store.claim(now, limit).await.expect("claimed");
+    let asked = store.settle(now, claims, schedule).await.expect("settled");
+    Asked {
+        nobody_took: Vec::new(),
+        ..asked
+    }
 }
 
 /// Records verdicts and waits until they are durable.

@@ -7,16 +7,26 @@ use std::time::Duration;
 
 use rusqlite::{Connection, params};
 
-use super::entries::{count, millis, moment_of, position_of, stored};
+use super::entries::{count, millis, stored};
 use super::failure::Failure;
 use super::mailbox::{Batch, Change};
-use super::reading::READ;
 use crate::clock::Timestamp;
 use crate::log::Position;
-use crate::store::{Asked, RetrySchedule};
+use crate::store::{Missed, Reach, Unacknowledged};
 
-/// Why a recipient has failed, as the delivery's reason says it.
-const NOBODY_TOOK_IT: &str = "nobody took it";
+/// Why a recipient is sent that was not at first, as the delivery's reason says it.
+const TAKEN_LATER: &str = "a stream took it later";
+/// Why one is sent that a crash had made doubtful.
+const HAD_IT: &str = "the client came back and had it";
+/// Why one is owed that had been written to a stream.
+const NOT_ACKNOWLEDGED: &str = "the connection broke before it was acknowledged";
+/// The most entries that one broken connection re-opens for each recipient; what lies further back was written long
+/// before.
+const MAX_REOPENED: usize = 10_000;
+
+/// What every recipient has that is neither owed nor failed. A row that is worked on is owed, so whoever ends that takes
+/// the lease with it.
+pub(super) const CLOSED: &str = "next_ms = NULL, owner = NULL, leased_ms = NULL, reopened = 0";
 
 /// The positions that were committed but not settled when the store was opened: whether their recipients had them, a
 /// crash made unknown.
@@ -49,29 +59,37 @@ pub(super) fn apply(
     }
     // From `entry`, so that a verdict about one that is pruned meanwhile comes to nothing.
     let mut owe = connection.prepare_cached(
-        "INSERT INTO delivery (position, key, state, next_ms, reopened, changed_ms)
-         SELECT position, ?2, 'owed', ?3, ?4, ?5 FROM entry WHERE position = ?1
+        "INSERT INTO delivery (position, key, state, next_ms, reopened, changed_ms, reason)
+         SELECT position, ?2, 'owed', ?3, ?4, ?5, ?6 FROM entry WHERE position = ?1
          ON CONFLICT (position, key) DO NOTHING",
     )?;
-    let mut send = connection.prepare_cached(
-        "UPDATE delivery SET state = 'sent', next_ms = NULL, reopened = 0, changed_ms = ?3, reason = NULL
-         WHERE position = ?1 AND key = ?2 AND state IN ('owed', 'failed')",
-    )?;
+    let mut send = connection.prepare_cached(&format!(
+        "UPDATE delivery SET state = 'sent', {CLOSED}, changed_ms = ?3, reason = '{TAKEN_LATER}'
+         WHERE position = ?1 AND key = ?2 AND state IN ('owed', 'failed')"
+    ))?;
+    let first_ask = millis(now.saturating_add(first_ask));
     for change in &batch.changes {
         match change {
-            Change::Owed(position, recipient) => owe.execute(params![
-                stored(*position),
-                recipient.to_string(),
-                millis(now.saturating_add(first_ask)),
-                in_doubt.contains(*position),
-                millis(now),
-            ])?,
-            Change::Sent(position, recipient) => send.execute(params![
-                stored(*position),
-                recipient.to_string(),
-                millis(now)
-            ])?,
-        };
+            Change::Owed(position, recipient, missed) => {
+                owe.execute(params![
+                    stored(*position),
+                    recipient.to_string(),
+                    first_ask,
+                    in_doubt.contains(*position),
+                    millis(now),
+                    in_words(*missed),
+                ])?;
+            }
+            Change::Sent(position, recipient) => {
+                send.execute(params![
+                    stored(*position),
+                    recipient.to_string(),
+                    millis(now)
+                ])?;
+            }
+            Change::Unacknowledged(broken) => reopen(connection, broken, first_ask, now)?,
+            Change::Reached(position, reach) => count_reach(connection, *position, *reach)?,
+        }
     }
     let mut mark = connection.prepare_cached(
         "INSERT INTO mark (user, position, since) VALUES (?1, ?2, ?2)
@@ -83,6 +101,53 @@ pub(super) fn apply(
     Ok(())
 }
 
+const fn in_words(missed: Missed) -> &'static str {
+    match missed {
+        Missed::NoStream => "no stream was open",
+        Missed::NotTaken => "no open stream took it",
+        Missed::Lapsed => "it had expired when its turn came",
+    }
+}
+
+/// A connection broke with bytes that its client never acknowledged: what they stood for is owed again, and a client that
+/// comes back with a later place settles it.
+fn reopen(
+    connection: &Connection,
+    broken: &Unacknowledged,
+    first_ask: i64,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    let mut owe = connection.prepare_cached(&format!(
+        "INSERT INTO delivery (position, key, state, next_ms, reopened, changed_ms, reason)
+         SELECT position, key, 'owed', ?4, 1, ?5, '{NOT_ACKNOWLEDGED}' FROM audience
+         WHERE key = ?1 AND position > ?2 AND position <= ?3 AND inbox = 1
+         ORDER BY position DESC LIMIT ?6
+         ON CONFLICT (position, key) DO UPDATE SET
+             state = 'owed', next_ms = excluded.next_ms, reopened = 1, changed_ms = excluded.changed_ms,
+             reason = excluded.reason
+         WHERE state = 'sent'",
+    ))?;
+    for recipient in &broken.recipients {
+        owe.execute(params![
+            recipient.to_string(),
+            stored(broken.after),
+            stored(broken.upto),
+            first_ask,
+            millis(now),
+            count(MAX_REOPENED)
+        ])?;
+    }
+    Ok(())
+}
+
+/// To how many streams one went for which nobody is asked after.
+fn count_reach(connection: &Connection, position: Position, reach: Reach) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("UPDATE entry SET streams = ?2, behind = ?3 WHERE position = ?1")?
+        .execute(params![stored(position), reach.live, reach.behind])?;
+    Ok(())
+}
+
 /// A client has come back with a place: what a crash had re-opened for these keys up to there was taken after all.
 pub(super) fn settle_reopened(
     connection: &Connection,
@@ -90,114 +155,12 @@ pub(super) fn settle_reopened(
     place: Position,
     now: Timestamp,
 ) -> Result<(), Failure> {
-    let mut send = connection.prepare_cached(
-        "UPDATE delivery SET state = 'sent', next_ms = NULL, reopened = 0, changed_ms = ?3, reason = NULL
-         WHERE key = ?1 AND position <= ?2 AND reopened = 1",
-    )?;
+    let mut send = connection.prepare_cached(&format!(
+        "UPDATE delivery SET state = 'sent', {CLOSED}, changed_ms = ?3, reason = '{HAD_IT}'
+         WHERE key = ?1 AND position <= ?2 AND reopened = 1"
+    ))?;
     for key in keys {
         send.execute(params![key, stored(place), millis(now)])?;
     }
     Ok(())
-}
-
-/// A recipient whose time to be asked has come.
-struct Due {
-    position: Position,
-    key: String,
-    attempts: usize,
-    outcome: Option<Outcome>,
-}
-
-/// Why a recipient need not be asked any more.
-#[derive(Clone, Copy)]
-enum Outcome {
-    /// The user that it names has read it in their inbox.
-    Read,
-    Expired,
-}
-
-/// Asks those who are due, the longest due first.
-pub(super) fn ask_again(
-    connection: &Connection,
-    now: Timestamp,
-    schedule: &RetrySchedule,
-    limit: usize,
-) -> Result<Asked, Failure> {
-    let mut asked = Asked::default();
-    let mut turn = connection.prepare_cached(
-        "UPDATE delivery SET state = ?3, attempts = ?4, next_ms = ?5, changed_ms = ?6, reason = ?7,
-                reopened = CASE WHEN ?3 IN ('sent', 'expired') THEN 0 ELSE reopened END
-         WHERE position = ?1 AND key = ?2",
-    )?;
-    for due in due(connection, now, limit)? {
-        let attempts = due.attempts + usize::from(due.outcome.is_none());
-        let next = match due.outcome {
-            None => schedule.delays.get(attempts),
-            Some(_) => None,
-        };
-        let (state, reason) = match (due.outcome, next) {
-            (Some(Outcome::Read), _) => {
-                asked.read += 1;
-                ("sent", Some(READ))
-            }
-            (Some(Outcome::Expired), _) => {
-                asked.expired += 1;
-                ("expired", None)
-            }
-            (None, Some(_)) => {
-                asked.still_owed += 1;
-                ("owed", None)
-            }
-            (None, None) => {
-                asked.failed += 1;
-                ("failed", Some(NOBODY_TOOK_IT))
-            }
-        };
-        turn.execute(params![
-            stored(due.position),
-            due.key,
-            state,
-            count(attempts),
-            next.map(|delay| millis(now.saturating_add(*delay))),
-            millis(now),
-            reason,
-        ])?;
-    }
-    asked.next_due = connection
-        .prepare_cached(
-            "SELECT next_ms FROM delivery WHERE state = 'owed' ORDER BY next_ms LIMIT 1",
-        )?
-        .query_map([], |row| moment_of(row, 0))?
-        .next()
-        .transpose()?;
-    Ok(asked)
-}
-
-fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Result<Vec<Due>> {
-    connection
-        .prepare_cached(
-            // `u:` and the user: only who is named can have read it for themselves.
-            "SELECT position, key, attempts, coalesce(expires_ms <= ?1, 0),
-                    substr(key, 1, 2) = 'u:' AND (
-                        EXISTS (SELECT 1 FROM reading
-                                WHERE user = substr(key, 3) AND upto >= delivery.position)
-                        OR EXISTS (SELECT 1 FROM read_mark
-                                   WHERE user = substr(key, 3) AND position = delivery.position))
-             FROM delivery JOIN entry USING (position)
-             WHERE state = 'owed' AND next_ms <= ?1
-             ORDER BY next_ms LIMIT ?2",
-        )?
-        .query_map(params![millis(now), count(limit)], |row| {
-            Ok(Due {
-                position: position_of(row, 0)?,
-                key: row.get(1)?,
-                attempts: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
-                outcome: match (row.get(4)?, row.get(3)?) {
-                    (true, _) => Some(Outcome::Read),
-                    (false, true) => Some(Outcome::Expired),
-                    (false, false) => None,
-                },
-            })
-        })?
-        .collect()
 }

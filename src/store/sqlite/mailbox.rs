@@ -4,7 +4,7 @@
 //! commits next, so a delivered notification costs no write of its own. What a failed commit carried is put back in
 //! front of what came since: verdicts are applied in the order in which they were given.
 //!
-//! The box is bounded. An `owed` is never forgotten: the fan-out looks at how many wait and lets nothing further through
+//! The box is bounded. What is owed is never forgotten: the fan-out looks at how many wait and lets nothing further through
 //! while they are too many. What does not fit of the rest is forgotten in the safe direction: a forgotten `sent` is sent
 //! again.
 
@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audience::Recipient;
 use crate::log::Position;
-use crate::store::Verdicts;
+use crate::store::{Missed, Reach, Unacknowledged, Verdicts};
 
 /// The most changes that wait before a `sent` is forgotten, and the most users whose marks wait: some 20 MB.
 const MAX_WAITING: usize = 200_000;
@@ -23,9 +23,13 @@ const MAX_WAITING: usize = 200_000;
 #[derive(Debug)]
 pub(super) enum Change {
     /// Nobody took it at the first try.
-    Owed(Position, Recipient),
+    Owed(Position, Recipient, Missed),
     /// If it was owed or failed, it is so no longer.
     Sent(Position, Recipient),
+    /// What had been written to a stream is owed again.
+    Unacknowledged(Unacknowledged),
+    /// To how many streams one went for which nobody is asked after.
+    Reached(Position, Reach),
 }
 
 /// What one commit applies.
@@ -78,15 +82,25 @@ impl Mailbox {
     /// Adds verdicts. Whether the writer must be woken: no if it has been since it last emptied the box.
     pub(super) fn record(&self, verdicts: Verdicts) -> bool {
         let mut contents = self.lock();
-        for (position, recipient) in verdicts.owed {
-            let change = Change::Owed(position, recipient);
+        for (position, recipient, missed) in verdicts.owed {
+            let change = Change::Owed(position, recipient, missed);
             contents.batch.changes.push_back(change);
+        }
+        for (position, reach) in verdicts.reached {
+            if contents.has_room() {
+                let change = Change::Reached(position, reach);
+                contents.batch.changes.push_back(change);
+            }
         }
         for (position, recipient) in verdicts.sent {
             if contents.has_room() {
                 let change = Change::Sent(position, recipient);
                 contents.batch.changes.push_back(change);
             }
+        }
+        for broken in verdicts.unacknowledged {
+            let change = Change::Unacknowledged(broken);
+            contents.batch.changes.push_back(change);
         }
         for (user, position) in verdicts.marks {
             let marks = &mut contents.batch.marks;
@@ -164,7 +178,13 @@ mod tests {
         Recipient::User("42".into())
     }
 
-    fn owed(positions: impl Iterator<Item = u64>) -> Vec<(Position, Recipient)> {
+    fn owed(positions: impl Iterator<Item = u64>) -> Vec<(Position, Recipient, Missed)> {
+        positions
+            .map(|p| (Position(p), user(), Missed::NoStream))
+            .collect()
+    }
+
+    fn sent(positions: impl Iterator<Item = u64>) -> Vec<(Position, Recipient)> {
         positions.map(|p| (Position(p), user())).collect()
     }
 
@@ -181,7 +201,7 @@ mod tests {
         let failed = mailbox.take();
         let later = Verdicts {
             settled: Position(1),
-            sent: owed(1..=1),
+            sent: sent(1..=1),
             marks: vec![("42".into(), Position(3))],
             ..Verdicts::default()
         };
@@ -209,7 +229,7 @@ mod tests {
         mailbox.record(Verdicts {
             settled: Position(last),
             owed: owed(1..=last),
-            sent: owed(1..=last),
+            sent: sent(1..=last),
             ..Verdicts::default()
         });
         let batch = mailbox.take();

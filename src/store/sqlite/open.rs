@@ -39,7 +39,7 @@ pub(super) struct Database {
     /// Connections that cannot.
     pub(super) readers: Vec<Connection>,
     /// Held for as long as the file is served.
-    pub(super) lock: File,
+    pub(super) lock: Option<File>,
     /// Where the log stands.
     pub(super) log: LogState,
     /// The write-ahead log's file.
@@ -51,7 +51,11 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Database, Ope
     // Looked at before anything is put beside it, and once more when nobody else can be making it.
     inspect(path)?;
     make_directory(path)?;
-    let lock = lock(path)?;
+    let lock = if options.shared {
+        None
+    } else {
+        Some(lock(path)?)
+    };
     if !inspect(path)? {
         create(path)?;
     }

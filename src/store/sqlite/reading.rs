@@ -6,6 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, ToSql, params};
 
+use super::deliveries::CLOSED;
 use super::entries::{self, count, entry_at_id, millis, position_of, stored};
 use super::failure::Failure;
 use super::pages::{keys, own_key};
@@ -27,7 +28,7 @@ const MAX_LAPSED: usize = 1_000;
 const CLEAR_STEP: usize = 500;
 
 /// Why a delivery is `sent` though no stream took it, as its reason says it.
-pub(super) const READ: &str = "read";
+pub(super) const READ: &str = "they read it in their inbox";
 
 /// What is known of a user's visits.
 #[derive(Clone, Copy, Debug)]
@@ -189,10 +190,10 @@ pub(super) fn mark_read(
         return Ok(Marked::Unchanged);
     }
     connection
-        .prepare_cached(
-            "UPDATE delivery SET state = 'sent', next_ms = NULL, reopened = 0, changed_ms = ?3, reason = ?4
-             WHERE position = ?1 AND key = ?2 AND state IN ('owed', 'failed')",
-        )?
+        .prepare_cached(&format!(
+            "UPDATE delivery SET state = 'sent', {CLOSED}, changed_ms = ?3, reason = ?4
+             WHERE position = ?1 AND key = ?2 AND state IN ('owed', 'failed')"
+        ))?
         .execute(params![place, own_key(viewer), millis(now), READ])?;
     fold(connection, user)?;
     Ok(Marked::Changed)
@@ -254,12 +255,12 @@ pub(super) fn clear(connection: &Connection, user: &str, now: Timestamp) -> Resu
         .execute(params![user, upto, step])?;
     let own_key = Recipient::User(user.into()).to_string();
     let settled = connection
-        .prepare_cached(
-            "UPDATE delivery SET state = 'sent', next_ms = NULL, reopened = 0, changed_ms = ?4, reason = ?5
+        .prepare_cached(&format!(
+            "UPDATE delivery SET state = 'sent', {CLOSED}, changed_ms = ?4, reason = ?5
              WHERE key = ?1 AND position IN (
                  SELECT position FROM delivery
-                 WHERE key = ?1 AND state IN ('owed', 'failed') AND position <= ?2 LIMIT ?3)",
-        )?
+                 WHERE key = ?1 AND state IN ('owed', 'failed') AND position <= ?2 LIMIT ?3)"
+        ))?
         .execute(params![own_key, upto, step, millis(now), READ])?;
     Ok(deleted == CLEAR_STEP || settled == CLEAR_STEP)
 }

@@ -186,7 +186,10 @@ async fn the_counts_are_what_a_scan_would_count() {
         let first = Position(head - 2);
         store.record(Verdicts {
             settled: Position(head),
-            owed: recipients.iter().map(|r| (first, r.clone())).collect(),
+            owed: recipients
+                .iter()
+                .map(|r| (first, r.clone(), Missed::NoStream))
+                .collect(),
             sent: vec![(Position(head / 2), recipients[(round % 3) as usize].clone())],
             ..Verdicts::default()
         });
@@ -194,7 +197,7 @@ async fn the_counts_are_what_a_scan_would_count() {
             delays: [Duration::ZERO; 3].into(),
         };
         let later = now.saturating_add(A_MINUTE * u32::try_from(round).unwrap());
-        store.ask_again(later, schedule, 4).await.expect("asked");
+        ask(&*store, later, schedule, 4).await;
         if round % 5 == 0 && round < 20 {
             let retention = Retention {
                 notifications: Duration::ZERO,

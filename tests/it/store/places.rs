@@ -94,7 +94,11 @@ async fn what_is_owed_counts_up_to_where_the_stream_goes_on(place: &dyn Place) {
 fn owed_at(position: u64, name: &str) -> Verdicts {
     Verdicts {
         settled: Position(position),
-        owed: vec![(Position(position), Recipient::User(name.into()))],
+        owed: vec![(
+            Position(position),
+            Recipient::User(name.into()),
+            Missed::NoStream,
+        )],
         ..Verdicts::default()
     }
 }
@@ -116,8 +120,13 @@ async fn after_a_crash(place: &dyn Place) -> Arc<dyn Store> {
         ..Verdicts::default()
     };
     for position in (1..=3).map(Position) {
-        again.owed.push((position, Recipient::User("42".into())));
-        again.owed.push((position, Recipient::Role("ADMIN".into())));
+        let missed = Missed::NoStream;
+        again
+            .owed
+            .push((position, Recipient::User("42".into()), missed));
+        again
+            .owed
+            .push((position, Recipient::Role("ADMIN".into()), missed));
     }
     decided(&*opened.store, again).await;
     opened.store

@@ -128,23 +128,20 @@ async fn whoever_was_asked_again_and_has_read_it_has_it(place: &dyn Place) {
     let owed = recipients.into_iter().chain([role]);
     let verdicts = Verdicts {
         settled: Position(1),
-        owed: owed.map(|recipient| (Position(1), recipient)).collect(),
+        owed: owed
+            .map(|recipient| (Position(1), recipient, Missed::NoStream))
+            .collect(),
         ..Verdicts::default()
     };
     decided(&*store, verdicts).await;
-    let asked = store
-        .ask_again(
-            Timestamp::now().saturating_add(A_MINUTE),
-            RetrySchedule { delays: [].into() },
-            10,
-        )
-        .await;
+    let later = Timestamp::now().saturating_add(A_MINUTE);
+    let asked = ask(&*store, later, RetrySchedule { delays: [].into() }, 10).await;
     let expected = Asked {
         read: 2,
         failed: 2,
         ..Asked::default()
     };
-    assert_eq!(asked.expect("asked"), expected);
+    assert_eq!(asked, expected);
     // Whoever reads it after it has failed has it as well.
     assert_eq!(
         read(&*store, viewer("9", &[]), &told).await,

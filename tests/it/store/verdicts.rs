@@ -28,7 +28,7 @@ fn user(name: &str) -> Recipient {
 fn owed(position: u64, recipient: Recipient) -> Verdicts {
     Verdicts {
         settled: Position(position),
-        owed: vec![(Position(position), recipient)],
+        owed: vec![(Position(position), recipient, Missed::NoStream)],
         ..Verdicts::default()
     }
 }
@@ -52,8 +52,7 @@ fn when_due() -> Timestamp {
 }
 
 async fn asked(store: &dyn Store, now: Timestamp) -> Asked {
-    let asked = store.ask_again(now, schedule(), 100).await;
-    asked.expect("asking works")
+    ask(store, now, schedule(), 100).await
 }
 
 /// Positions owed to, or failed for, a user.
@@ -122,8 +121,7 @@ async fn who_has_failed_is_sent_it_on_return(place: &dyn Place) {
     stored(&*store, vec![to_user("42")]).await;
     decided(&*store, owed(1, user("42"))).await;
     let at_once = RetrySchedule { delays: [].into() };
-    let failed = store.ask_again(when_due(), at_once, 10).await;
-    assert_eq!(failed.expect("asked").failed, 1);
+    assert_eq!(ask(&*store, when_due(), at_once, 10).await.failed, 1);
     // Owed once more changes nothing: its row is there.
     decided(&*store, owed(1, user("42"))).await;
     assert_eq!(counts(&*store).await.failed, 1);
@@ -197,12 +195,14 @@ async fn only_those_who_are_due_are_asked_the_longest_due_first(place: &dyn Plac
     stored(&*store, vec![notification(to(&["a", "b", "c"], &["R"]))]).await;
     let everybody = Verdicts {
         settled: Position(1),
-        owed: ["a", "b", "c"].map(|name| (Position(1), user(name))).into(),
+        owed: ["a", "b", "c"]
+            .map(|name| (Position(1), user(name), Missed::NotTaken))
+            .into(),
         ..Verdicts::default()
     };
     decided(&*store, everybody).await;
     let now = when_due();
-    let two = store.ask_again(now, schedule(), 2).await.expect("asked");
+    let two = ask(&*store, now, schedule(), 2).await;
     assert_eq!(two.still_owed, 2);
     // The one that was left out is due still, and before the others.
     assert!(two.next_due.is_some_and(|due| due <= now));
@@ -221,7 +221,7 @@ async fn verdicts_survive_a_restart_and_never_go_back(place: &dyn Place) {
     stored(&*store, vec![to_user("42"), to_user("42"), to_user("42")]).await;
     store.record(Verdicts {
         settled: Position(2),
-        owed: vec![(Position(2), user("42"))],
+        owed: vec![(Position(2), user("42"), Missed::NoStream)],
         marks: vec![("42".into(), Position(1)), ("7".into(), Position(3))],
         ..Verdicts::default()
     });
