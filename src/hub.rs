@@ -4,6 +4,7 @@
 //! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
+mod observe;
 mod reading;
 mod subscribe;
 
@@ -21,9 +22,11 @@ use uuid::Uuid;
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::events;
 use crate::fanout::{self, Counters, Fanout};
 use crate::inbox::Unread;
 use crate::log::Epoch;
+use crate::metrics::{Metrics, Refused};
 use crate::notification::Notification;
 use crate::queue::Queue;
 use crate::rate::RateLimit;
@@ -56,11 +59,12 @@ struct Inner {
     counters: Arc<Counters>,
     /// The last position that a publisher was told, or an earlier run left.
     head: AtomicU64,
-    published: AtomicU64,
+    metrics: Arc<Metrics>,
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
     started: Instant,
+    started_at: Timestamp,
     draining: CancellationToken,
     stop: CancellationToken,
     /// The stream thread has ended by itself.
@@ -148,6 +152,7 @@ impl Hub {
         };
         let registry = Registry::new(config.stream.per_user, max_streams);
         let counters = Arc::new(Counters::default());
+        let metrics = Arc::new(Metrics::default());
         let owing = Arc::new(Notify::new());
         let (pages, requests) = mpsc::channel(max_streams.max(1));
         let (stop, failed) = (CancellationToken::new(), CancellationToken::new());
@@ -202,13 +207,15 @@ impl Hub {
             delays: config.delivery.retry.clone().into(),
             start_grace: config.delivery.start_grace,
             owing,
+            metrics: Arc::clone(&metrics),
         };
         tasks.spawn(retry.run(draining.clone()));
         let kept = store::Retention {
             notifications: config.retention.notifications,
             broadcasts: config.retention.broadcasts,
         };
-        tasks.spawn(retention::run(Arc::clone(&store), kept, stop.clone()));
+        let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
+        tasks.spawn(pruning);
         tasks.close();
         replay.close();
 
@@ -219,11 +226,12 @@ impl Hub {
             fanout,
             counters,
             head: AtomicU64::new(log.head.0),
-            published: AtomicU64::new(0),
+            metrics,
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),
             started: Instant::now(),
+            started_at: Timestamp::now(),
             draining,
             stop,
             failed,
@@ -254,6 +262,16 @@ impl Hub {
         &self,
         notifications: Vec<Notification>,
     ) -> Result<Vec<Result<Receipt, Conflict>>, PublishError> {
+        let drafts = notifications.len();
+        let published = self.store_all(notifications).await;
+        self.note_refusals(&published, drafts);
+        published
+    }
+
+    async fn store_all(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> Result<Vec<Result<Receipt, Conflict>>, PublishError> {
         let hub = &*self.0;
         if hub.stop.is_cancelled() {
             return Err(PublishError::Draining);
@@ -274,7 +292,6 @@ impl Hub {
             .map(|((id, created_at), appended)| {
                 let position = appended?;
                 hub.head.fetch_max(position.0, Ordering::AcqRel);
-                hub.published.fetch_add(1, Ordering::Relaxed);
                 Ok(Receipt {
                     notification_id: id,
                     event_id: hub.epoch.event_id(position).to_string(),
@@ -290,7 +307,11 @@ impl Hub {
     /// # Errors
     /// The time to wait, when they have sent `test_rate.per_minute` within a minute.
     pub fn test_allowed(&self, user: &str) -> Result<(), Duration> {
-        self.0.tests.take(user, Instant::now())
+        let allowed = self.0.tests.take(user, Instant::now());
+        if allowed.is_err() {
+            self.0.metrics.refused(Refused::Rate, 1);
+        }
+        allowed
     }
 
     /// Who may do what: tokens and keys.
@@ -352,7 +373,7 @@ impl Hub {
             registry: &hub.registry,
             stored: hub.store.counts().await?,
             depth: self.depth(),
-            published: hub.published.load(Ordering::Relaxed),
+            published: hub.store.commits().notifications() + hub.store.commits().broadcasts(),
             delivered: hub.counters.delivered.load(Ordering::Relaxed),
             draining: self.is_draining(),
             uptime: hub.started.elapsed(),
@@ -397,7 +418,11 @@ impl Hub {
         hub.fanout.stop().await;
         hub.replay.wait().await;
         if let Err(error) = hub.store.flush().await {
-            tracing::warn!(%error, "the last verdicts could not be written: their notifications may be sent again");
+            tracing::warn!(
+                event = events::VERDICTS_LOST,
+                %error,
+                "the last verdicts could not be written: their notifications may be sent again"
+            );
         }
         hub.store.close().await;
     }

@@ -15,7 +15,9 @@ use tokio::time::{Instant, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
-use crate::store::{RetrySchedule, Store};
+use crate::events;
+use crate::metrics::Metrics;
+use crate::store::{Asked, RetrySchedule, Store};
 
 /// The most recipients asked in one commit, so that publishing never waits long for it.
 const ASK_AT_A_TIME: usize = 1_000;
@@ -30,6 +32,7 @@ pub(crate) struct Retry {
     pub(crate) start_grace: Duration,
     /// Told when somebody is owed something new.
     pub(crate) owing: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Retry {
@@ -62,9 +65,7 @@ impl Retry {
             };
             match self.store.ask_again(now, schedule, ASK_AT_A_TIME).await {
                 Ok(asked) => {
-                    if asked.failed > 0 {
-                        tracing::info!(recipients = asked.failed, "nobody took a notification");
-                    }
+                    self.note(&asked);
                     let due = asked.next_due?;
                     if due > now {
                         return Some(Instant::now() + due.since(now));
@@ -77,5 +78,27 @@ impl Retry {
             }
         }
         None
+    }
+
+    /// Says who was asked in vain for the last time.
+    fn note(&self, asked: &Asked) {
+        let took_none = asked.still_owed + asked.failed;
+        self.metrics.asked(took_none, asked.failed);
+        for missed in &asked.missed {
+            tracing::info!(
+                event = events::RECIPIENT_FAILED,
+                notification = %missed.notification,
+                recipient = missed.recipient,
+                "nobody took a notification"
+            );
+        }
+        let others = asked.failed.saturating_sub(asked.missed.len());
+        if others > 0 {
+            tracing::info!(
+                event = events::RECIPIENTS_FAILED,
+                recipients = others,
+                "nobody took a notification, and these are not named"
+            );
+        }
     }
 }

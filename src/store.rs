@@ -10,6 +10,7 @@
 //! - **Verdicts are written in the order in which they were given**, folded into whatever commit comes next;
 //!   [`Store::flush`] waits for that commit.
 
+mod commits;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub use self::commits::Commits;
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -229,13 +231,27 @@ pub struct RetrySchedule {
     pub delays: Arc<[Duration]>,
 }
 
+/// How many of those who have failed in one round are named; the others are only counted.
+pub const MAX_FAILED_NAMED: usize = 100;
+
+/// A recipient that nobody took a notification for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// The notification's id.
+    pub notification: Uuid,
+    /// The recipient's key: `u:<user>`, `r:<role>`.
+    pub recipient: String,
+}
+
 /// What one round of asking again came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Asked {
     /// Recipients asked and still owed, with attempts left.
     pub still_owed: usize,
     /// Recipients that have failed now.
     pub failed: usize,
+    /// The first [`MAX_FAILED_NAMED`] of those.
+    pub missed: Vec<Missed>,
     /// Recipients whose notification expired before they took it.
     pub expired: usize,
     /// Users who have read it in their inbox though no stream of theirs took it: to them it is sent.
@@ -283,6 +299,9 @@ pub trait Store: Send + Sync + 'static {
     /// Takes verdicts to be written with the next commit, at once and without waiting. If writing fails they are kept
     /// and tried again with the commit after.
     fn record(&self, verdicts: Verdicts);
+
+    /// What its commits have come to.
+    fn commits(&self) -> &Commits;
 
     /// How many verdicts wait to be written. Whoever gives them lets nothing further through while they are too many.
     fn unwritten(&self) -> usize;

@@ -22,6 +22,7 @@ use super::publish::Created;
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
+use crate::metrics::Refused;
 use crate::notification::{
     Draft, Kind, MAX_BATCH_BYTES, MAX_BATCH_DRAFTS, MAX_DRAFT_BYTES, Notification,
 };
@@ -47,7 +48,8 @@ pub(crate) async fn batch(
     let checked: Vec<Result<(), Problem>> = drafts
         .into_iter()
         .map(|draft| {
-            accepted.push(validated(draft, &caller, now)?);
+            let validated = validated(draft, &caller, now);
+            accepted.push(validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?);
             Ok(())
         })
         .collect();

@@ -21,6 +21,7 @@ use super::status;
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
+use crate::metrics::Refused;
 use crate::notification::{Draft, Kind};
 
 /// What a test says if its sender says nothing.
@@ -126,7 +127,8 @@ async fn publish(
     draft: Draft,
     kind: Kind,
 ) -> Result<Response, Problem> {
-    let notification = draft.validate(kind, caller.publisher(), Timestamp::now())?;
+    let validated = draft.validate(kind, caller.publisher(), Timestamp::now());
+    let notification = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     let receipt = hub.publish(notification).await?;
     Ok(created(&receipt))
 }
@@ -143,7 +145,8 @@ async fn publish_test(hub: &Hub, caller: &Caller, test: Test) -> Result<Response
         message: test.message.unwrap_or_else(|| TEST_MESSAGE.to_owned()),
         ..Draft::default()
     };
-    let notification = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now())?;
+    let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now());
+    let notification = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     // After validation: a test that was refused for its text does not count.
     hub.test_allowed(&user.id)
         .map_err(|wait| Problem::too_many("too many test notifications", wait))?;

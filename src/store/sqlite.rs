@@ -47,8 +47,9 @@ use self::reader::Readers;
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page,
-    PageQuery, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts, Viewer,
+    Appended, Asked, Commits, Conflict, Counts, HANDOVER_COMMITS, Marked, OpenStoreError, Opened,
+    Page, PageQuery, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
+    Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -97,6 +98,7 @@ pub struct SqliteStore {
     mailbox: Arc<Mailbox>,
     readers: Readers,
     health: Arc<Health>,
+    commits: Arc<Commits>,
     max_waiting: usize,
     waiting: Arc<Semaphore>,
     errands: Arc<Semaphore>,
@@ -123,12 +125,14 @@ impl SqliteStore {
         let (jobs, work) = Feed::new(max_waiting + MAX_ERRANDS + 1);
         let (handover, committed) = mpsc::channel(HANDOVER_COMMITS);
         let mailbox = Arc::new(Mailbox::new());
+        let commits = Arc::<Commits>::default();
         let writer = Writer {
             connection: database.writer,
             jobs: work,
             mailbox: mailbox.clone(),
             committed: handover,
             health: health.clone(),
+            commits: commits.clone(),
             head: database.log.head,
             in_doubt: InDoubt {
                 after: database.log.settled,
@@ -150,6 +154,7 @@ impl SqliteStore {
             mailbox,
             readers,
             health,
+            commits,
             max_waiting,
             waiting: Arc::new(Semaphore::new(max_waiting)),
             errands: Arc::new(Semaphore::new(MAX_ERRANDS)),
@@ -246,6 +251,10 @@ impl Store for SqliteStore {
             // A full channel wakes the writer as well; a closed one is emptied of verdicts before it ends.
             let _ = self.jobs.send(Job::Wake);
         }
+    }
+
+    fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     fn unwritten(&self) -> usize {

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
+use uuid::Uuid;
 
 use super::entries::{count, millis, moment_of, position_of, stored};
 use super::failure::Failure;
@@ -13,7 +14,7 @@ use super::mailbox::{Batch, Change};
 use super::reading::READ;
 use crate::clock::Timestamp;
 use crate::log::Position;
-use crate::store::{Asked, RetrySchedule};
+use crate::store::{Asked, MAX_FAILED_NAMED, Missed, RetrySchedule};
 
 /// Why a recipient has failed, as the delivery's reason says it.
 const NOBODY_TOOK_IT: &str = "nobody took it";
@@ -103,6 +104,7 @@ pub(super) fn settle_reopened(
 /// A recipient whose time to be asked has come.
 struct Due {
     position: Position,
+    notification: Uuid,
     key: String,
     attempts: usize,
     outcome: Option<Outcome>,
@@ -150,6 +152,12 @@ pub(super) fn ask_again(
             }
             (None, None) => {
                 asked.failed += 1;
+                if asked.missed.len() < MAX_FAILED_NAMED {
+                    asked.missed.push(Missed {
+                        notification: due.notification,
+                        recipient: due.key.clone(),
+                    });
+                }
                 ("failed", Some(NOBODY_TOOK_IT))
             }
         };
@@ -182,7 +190,8 @@ fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Resul
                         EXISTS (SELECT 1 FROM reading
                                 WHERE user = substr(key, 3) AND upto >= delivery.position)
                         OR EXISTS (SELECT 1 FROM read_mark
-                                   WHERE user = substr(key, 3) AND position = delivery.position))
+                                   WHERE user = substr(key, 3) AND position = delivery.position)),
+                    id
              FROM delivery JOIN entry USING (position)
              WHERE state = 'owed' AND next_ms <= ?1
              ORDER BY next_ms LIMIT ?2",
@@ -190,6 +199,7 @@ fn due(connection: &Connection, now: Timestamp, limit: usize) -> rusqlite::Resul
         .query_map(params![millis(now), count(limit)], |row| {
             Ok(Due {
                 position: position_of(row, 0)?,
+                notification: Uuid::from_bytes(row.get(5)?),
                 key: row.get(1)?,
                 attempts: usize::try_from(row.get::<_, i64>(2)?).unwrap_or(0),
                 outcome: match (row.get(4)?, row.get(3)?) {

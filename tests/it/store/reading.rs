@@ -7,7 +7,7 @@ use campanile::clock::Timestamp;
 use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Asked, Marked, Retention, RetrySchedule};
+use campanile::store::{Asked, Marked, Missed, Retention, RetrySchedule};
 use futures::StreamExt;
 
 use super::*;
@@ -139,9 +139,14 @@ async fn whoever_was_asked_again_and_has_read_it_has_it(place: &dyn Place) {
             10,
         )
         .await;
+    let missed = ["r:42", "u:9"].map(|recipient| Missed {
+        notification: told.id,
+        recipient: recipient.to_owned(),
+    });
     let expected = Asked {
         read: 2,
         failed: 2,
+        missed: missed.to_vec(),
         ..Asked::default()
     };
     assert_eq!(asked.expect("asked"), expected);

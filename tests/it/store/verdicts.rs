@@ -1,18 +1,20 @@
 //! What became of each recipient: no row means sent, and a row says the rest.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use campanile::audience::Recipient;
 use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Asked, Counts, PageQuery, RetrySchedule};
+use campanile::store::{Asked, Counts, MAX_FAILED_NAMED, Missed, PageQuery, RetrySchedule};
 
 use super::*;
 
 on_every_store!(
     what_is_settled_without_a_row_was_sent,
     who_is_owed_is_asked_three_times_and_has_then_failed,
+    the_first_hundred_who_have_failed_are_named_and_all_are_counted,
     who_has_failed_is_sent_it_on_return,
     verdicts_hold_in_the_order_in_which_they_were_given,
     what_has_expired_is_not_asked_for,
@@ -87,7 +89,9 @@ async fn what_is_settled_without_a_row_was_sent(place: &dyn Place) {
 
 async fn who_is_owed_is_asked_three_times_and_has_then_failed(place: &dyn Place) {
     let store = place.open().store;
-    stored(&*store, vec![to_user("42")]).await;
+    let told = to_user("42");
+    let notification = told.id;
+    stored(&*store, vec![told]).await;
     decided(&*store, owed(1, user("42"))).await;
     assert_eq!(open(&*store, "42").await, [1]);
     let first = when_due();
@@ -106,8 +110,13 @@ async fn who_is_owed_is_asked_three_times_and_has_then_failed(place: &dyn Place)
     };
     assert_eq!(asked(&*store, first).await, nobody);
     assert_eq!(asked(&*store, second).await, still(third));
+    let missed = Missed {
+        notification,
+        recipient: "u:42".to_owned(),
+    };
     let failed = Asked {
         failed: 1,
+        missed: vec![missed],
         ..Asked::default()
     };
     assert_eq!(asked(&*store, third).await, failed);
@@ -115,6 +124,32 @@ async fn who_is_owed_is_asked_three_times_and_has_then_failed(place: &dyn Place)
     let counts = counts(&*store).await;
     assert_eq!((counts.owed, counts.failed), (0, 1));
     assert_eq!(counts.oldest_owed, None);
+}
+
+async fn the_first_hundred_who_have_failed_are_named_and_all_are_counted(place: &dyn Place) {
+    let store = place.open().store;
+    let names: Vec<String> = (0..150).map(|number| format!("user-{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let told = notification(to(&names, &[]));
+    let id = told.id;
+    stored(&*store, vec![told]).await;
+    let verdicts = Verdicts {
+        settled: Position(1),
+        owed: names.iter().map(|name| (Position(1), user(name))).collect(),
+        ..Verdicts::default()
+    };
+    decided(&*store, verdicts).await;
+    let at_once = RetrySchedule { delays: [].into() };
+    let asked = store.ask_again(when_due(), at_once, 1_000).await;
+    let asked = asked.expect("asked");
+    assert_eq!((asked.failed, asked.missed.len()), (150, MAX_FAILED_NAMED));
+    assert!(asked.missed.iter().all(|missed| missed.notification == id));
+    let named: HashSet<&str> = asked
+        .missed
+        .iter()
+        .map(|missed| missed.recipient.as_str())
+        .collect();
+    assert_eq!(named.len(), MAX_FAILED_NAMED);
 }
 
 async fn who_has_failed_is_sent_it_on_return(place: &dyn Place) {
