@@ -2,6 +2,7 @@
 //! and a dashboard that ask only for what is there.
 
 mod address;
+mod deploy;
 mod scrape;
 
 use std::time::Duration;

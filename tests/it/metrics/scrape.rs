@@ -81,6 +81,18 @@ impl Scrape {
             .filter(move |(line, ..)| line == name)
             .map(|(_, labels, value)| (labels, *value))
     }
+
+    /// The type of the family that lines of this name belong to.
+    pub fn kind_of(&self, name: &str) -> Option<&str> {
+        let stem = ["_bucket", "_sum", "_count"]
+            .iter()
+            .find_map(|suffix| name.strip_suffix(suffix));
+        let histogram = stem
+            .and_then(|stem| self.0.get(stem))
+            .filter(|family| family.kind == "histogram");
+        let family = self.0.get(name).filter(|family| family.kind != "histogram");
+        family.or(histogram).map(|family| family.kind.as_str())
+    }
 }
 
 /// `name{label="value",…} value`
