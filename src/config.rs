@@ -55,6 +55,9 @@ pub struct Serve {
     /// Where to listen; port 0 lets the system choose.
     #[serde(with = "address")]
     pub listen: SocketAddr,
+    /// A second address that serves `/metrics` and `/healthz` alone, without credentials; none by default.
+    #[serde(with = "address::optional", skip_serializing_if = "Option::is_none")]
+    pub metrics_listen: Option<SocketAddr>,
     /// The directory for the store, the signing secret and the lock.
     pub data: PathBuf,
     /// The path of the SQLite file, if not the one that [`Serve::database_path`] derives.
@@ -107,6 +110,7 @@ impl Default for Serve {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8400)),
+            metrics_listen: None,
             data: PathBuf::from("campanile-data"),
             database: None,
             header_timeout: Duration::from_secs(10),
@@ -304,5 +308,26 @@ mod address {
                 "must be an IP address and a port, such as \"127.0.0.1:8400\" or \"[::1]:8400\"",
             )
         })
+    }
+
+    /// The same where there may be none.
+    pub(crate) mod optional {
+        use super::*;
+
+        pub(crate) fn serialize<S: serde::Serializer>(
+            value: &Option<SocketAddr>,
+            out: S,
+        ) -> Result<S::Ok, S::Error> {
+            match value {
+                Some(address) => super::serialize(address, out),
+                None => out.serialize_none(),
+            }
+        }
+
+        pub(crate) fn deserialize<'de, D: serde::Deserializer<'de>>(
+            input: D,
+        ) -> Result<Option<SocketAddr>, D::Error> {
+            super::deserialize(input).map(Some)
+        }
     }
 }

@@ -32,15 +32,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::audience::Audience;
 use crate::clock::Timestamp;
+use crate::events;
 use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
+use crate::metrics::Counter;
 use crate::notification::{Entry, Kind};
 use crate::registry::{Registration, Slot};
 use crate::replay::Request;
 use crate::sink::{Pipe, Sink};
 use crate::sse::{Bye, Frame, Framing, Naming};
 use crate::store::{Store, StoreError};
-use crate::stream::{Opening, ServedPage};
+use crate::stream::{End, Opening, ServedPage};
 
 /// How many batches may be on their way to the thread: more would only wait in memory.
 const MAX_BATCHES: usize = 16;
@@ -93,6 +95,19 @@ pub(crate) struct Counters {
     pub(crate) fanned: AtomicU64,
     /// Frames of notifications that were written whole, or selected live.
     pub(crate) delivered: AtomicU64,
+    /// Streams that were not live at their last heartbeat.
+    pub(crate) behind: AtomicU64,
+    /// Streams that were admitted.
+    pub(crate) opened: Counter,
+    /// Streams that have ended, by [`End::index`].
+    pub(crate) ended: [Counter; End::ALL.len()],
+}
+
+impl Counters {
+    /// How many streams have ended like this.
+    pub(crate) fn ended(&self, end: End) -> u64 {
+        self.ended[end.index()].get()
+    }
 }
 
 /// An entry ready to be sent: encoded once, shared by every stream.
@@ -331,7 +346,10 @@ impl Fanout {
         if let Some(thread) = thread {
             let joined = tokio::task::spawn_blocking(move || thread.join()).await;
             if !matches!(joined, Ok(Ok(()))) {
-                tracing::error!("the stream thread ended by a panic");
+                tracing::error!(
+                    event = events::STREAM_THREAD_ENDED,
+                    "the stream thread ended by a panic"
+                );
             }
         }
     }

@@ -10,6 +10,7 @@ mod batch;
 mod body;
 mod handover;
 mod keys;
+mod metrics;
 mod page;
 mod problem;
 mod publish;
@@ -30,8 +31,9 @@ use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, on};
+use axum::routing::{MethodFilter, MethodRouter, any, on};
 use bytes::Bytes;
+use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
@@ -41,6 +43,7 @@ use self::page::File;
 use self::problem::Problem;
 use self::stream::RetrySpread;
 use crate::config::Config;
+use crate::events;
 use crate::hub::Hub;
 
 pub use self::access::Access;
@@ -49,6 +52,9 @@ pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
 
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
+
+/// What stands for the route of a request that no route is for.
+const NO_ROUTE: &str = "none";
 
 /// What publishers, readers and administrators call: these also mount in other applications.
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
@@ -87,12 +93,21 @@ fn own_routes() -> Vec<Route> {
     vec![
         get("/healthz", Public, status::healthz),
         get("/readyz", Public, status::readyz),
+        get("/metrics", Admin, metrics::metrics),
         post("/console/code", Admin, sign_in::code),
         get("/sign-in", Public, sign_in::sign_in).without_head(),
         file("/", Public, page::INDEX),
         file("/console.js", Public, page::CONSOLE),
         file("/style.css", Public, page::STYLE),
         file("/favicon.svg", Public, page::ICON),
+    ]
+}
+
+/// What an address has that is for scraping alone: whoever reaches it may read it.
+fn scrape_routes() -> Vec<Route> {
+    vec![
+        get("/healthz", Access::Public, status::healthz),
+        get("/metrics", Access::Public, metrics::metrics),
     ]
 }
 
@@ -236,9 +251,34 @@ pub fn standalone(hub: Hub, config: &Config, codes: Codes) -> Router {
     let api = Api::new(hub, config, codes);
     let mut routes = api_routes(config.serve.alias.as_deref());
     routes.extend(own_routes());
-    let router = assemble(routes, &api, config)
-        .fallback(|| async { Problem::not_found("there is no such path") });
+    let router = assemble(routes, &api, config).fallback_service(unknown(&api));
     finish(router, config).with_state(api)
+}
+
+/// `/metrics` and `/healthz` without credentials, for an address of their own.
+pub(crate) fn scraping(hub: Hub, config: &Config) -> Router {
+    let api = Api::new(hub, config, Codes::new());
+    let router = assemble(scrape_routes(), &api, config).fallback_service(unknown(&api));
+    finish(router, config).with_state(api)
+}
+
+/// What answers where there is no route.
+fn unknown(api: &Api) -> MethodRouter {
+    let refuse = || async { Problem::not_found("there is no such path") };
+    any(refuse).layer(counting(api, NO_ROUTE.into()))
+}
+
+/// Counts the answers of one route, in place and without another future around each. A stream counts when it is opened; a
+/// browser's preflight is answered before it gets here.
+fn counting(
+    api: &Api,
+    pattern: Cow<'static, str>,
+) -> MapResponseLayer<impl Fn(Response) -> Response + Clone + Send + Sync + 'static> {
+    let answers = api.hub.counted().route(pattern);
+    MapResponseLayer::new(move |response: Response| {
+        answers.answered(response.status().as_u16());
+        response
+    })
 }
 
 /// Puts the routes into a router, each behind its check.
@@ -252,6 +292,7 @@ fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
     by_path(routes, gate)
         .into_iter()
         .fold(Router::new(), |router, (path, methods)| {
+            let methods = methods.layer(counting(api, path.clone()));
             router.route(&path, methods)
         })
 }
@@ -337,7 +378,8 @@ async fn traced(path: Option<MatchedPath>, request: Request, next: Next) -> Resp
     let response = next.run(request).await;
     tracing::debug!(
         %method,
-        route = path.as_ref().map_or("none", MatchedPath::as_str),
+        event = events::REQUEST_ANSWERED,
+        route = path.as_ref().map_or(NO_ROUTE, MatchedPath::as_str),
         status = response.status().as_u16(),
         elapsed_ms = begun.elapsed().as_millis(),
         "answered"

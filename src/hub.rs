@@ -4,6 +4,7 @@
 //! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
+mod observe;
 mod publishing;
 mod reading;
 mod subscribe;
@@ -21,9 +22,11 @@ use tokio_util::task::TaskTracker;
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::events;
 use crate::fanout::{self, Counters, Fanout, Passing};
 use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
+use crate::metrics::{Metrics, Refused};
 use crate::queue::{MAX_PASSING, Queue};
 use crate::rate::RateLimit;
 use crate::registry::{Connection, Registry};
@@ -54,13 +57,14 @@ struct Inner {
     counters: Arc<Counters>,
     /// The last position that a publisher was told, or an earlier run left.
     head: AtomicU64,
-    published: AtomicU64,
     /// To the queue, beside the log.
     passing: mpsc::Sender<(Position, Passing)>,
+    metrics: Arc<Metrics>,
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
     started: Instant,
+    started_at: Timestamp,
     draining: CancellationToken,
     stop: CancellationToken,
     /// The stream thread has ended by itself.
@@ -104,6 +108,7 @@ impl Hub {
         };
         let registry = Registry::new(config.stream.per_user, max_streams);
         let counters = Arc::new(Counters::default());
+        let metrics = Arc::new(Metrics::default());
         let owing = Arc::new(Notify::new());
         let (pages, requests) = mpsc::channel(max_streams.max(1));
         let (pass, passing) = mpsc::channel(MAX_PASSING);
@@ -161,13 +166,15 @@ impl Hub {
             delays: config.delivery.retry.clone().into(),
             start_grace: config.delivery.start_grace,
             owing,
+            metrics: Arc::clone(&metrics),
         };
         tasks.spawn(retry.run(draining.clone()));
         let kept = store::Retention {
             notifications: config.retention.notifications,
             broadcasts: config.retention.broadcasts,
         };
-        tasks.spawn(retention::run(Arc::clone(&store), kept, stop.clone()));
+        let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
+        tasks.spawn(pruning);
         tasks.close();
         replay.close();
 
@@ -178,12 +185,13 @@ impl Hub {
             fanout,
             counters,
             head: AtomicU64::new(log.head.0),
-            published: AtomicU64::new(0),
             passing: pass,
+            metrics,
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),
             started: Instant::now(),
+            started_at: Timestamp::now(),
             draining,
             stop,
             failed,
@@ -197,7 +205,11 @@ impl Hub {
     /// # Errors
     /// The time to wait, when they have sent `test_rate.per_minute` within a minute.
     pub fn test_allowed(&self, user: &str) -> Result<(), Duration> {
-        self.0.tests.take(user, Instant::now())
+        let allowed = self.0.tests.take(user, Instant::now());
+        if allowed.is_err() {
+            self.0.metrics.refused(Refused::Rate, 1);
+        }
+        allowed
     }
 
     /// Who may do what: tokens and keys.
@@ -267,7 +279,7 @@ impl Hub {
             registry: &hub.registry,
             stored: hub.store.counts().await?,
             depth: self.depth(),
-            published: hub.published.load(Ordering::Relaxed),
+            published: hub.store.commits().notifications() + hub.store.commits().broadcasts(),
             delivered: hub.counters.delivered.load(Ordering::Relaxed),
             draining: self.is_draining(),
             uptime: hub.started.elapsed(),
@@ -312,7 +324,11 @@ impl Hub {
         hub.fanout.stop().await;
         hub.replay.wait().await;
         if let Err(error) = hub.store.flush().await {
-            tracing::warn!(%error, "the last verdicts could not be written: their notifications may be sent again");
+            tracing::warn!(
+                event = events::VERDICTS_LOST,
+                %error,
+                "the last verdicts could not be written: their notifications may be sent again"
+            );
         }
         hub.store.close().await;
     }

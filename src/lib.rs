@@ -18,6 +18,7 @@
 //! - [`sse`]: the only place that knows event-stream syntax
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
 //! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
+//! - `metrics`: what is counted, for Prometheus; [`events`]: what the log tells of, by name
 //!
 //! # In another axum application
 //!
@@ -27,12 +28,14 @@ pub mod audience;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod events;
 mod fanout;
 pub mod http;
 pub mod hub;
 pub mod idempotency;
 pub mod inbox;
 pub mod log;
+mod metrics;
 pub mod notification;
 mod queue;
 mod rate;

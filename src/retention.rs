@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::metrics::Metrics;
 use crate::store::{Retention, Store};
 
 /// How often it looks.
@@ -17,12 +18,19 @@ const STEP: usize = 200;
 const PAUSE: Duration = Duration::from_millis(50);
 
 /// Runs until `stop`.
-pub(crate) async fn run(store: Arc<dyn Store>, retention: Retention, stop: CancellationToken) {
+pub(crate) async fn run(
+    store: Arc<dyn Store>,
+    retention: Retention,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     let mut look = interval(EVERY);
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(look.tick()).await.is_some() {
         loop {
-            match store.prune(Timestamp::now(), retention, STEP).await {
+            let pruned = store.prune(Timestamp::now(), retention, STEP).await;
+            metrics.pruned(*pruned.as_ref().unwrap_or(&0));
+            match pruned {
                 Ok(gone) if gone == STEP => {}
                 Ok(_) => break,
                 Err(error) => {

@@ -16,7 +16,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
-use crate::store::{Asked, Reclaimed, RetrySchedule, Store, StoreError};
+use crate::events;
+use crate::metrics::Metrics;
+use crate::store::{Asked, Nobody, Reclaimed, RetrySchedule, Store, StoreError};
 
 /// How many recipients one claim takes.
 const CLAIM: usize = 10;
@@ -26,7 +28,7 @@ const CLAIMS_AT_A_TIME: usize = 32;
 const LEASE: Duration = Duration::from_mins(10);
 /// How often lapsed leases are looked for.
 const RECLAIM_EVERY: Duration = Duration::from_mins(1);
-/// The most recipients that one round names in the log.
+/// How many of those who have failed in one round the log names; the others it only counts.
 const MAX_NAMED: usize = 100;
 /// How long to wait after the store could not answer.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
@@ -39,6 +41,7 @@ pub(crate) struct Retry {
     pub(crate) start_grace: Duration,
     /// Told when somebody is owed something new.
     pub(crate) owing: Arc<Notify>,
+    pub(crate) metrics: Arc<Metrics>,
 }
 
 impl Retry {
@@ -103,7 +106,8 @@ impl Retry {
             .into_iter()
             .map(|claims| self.store.settle(now, claims, self.schedule()));
         let settled = try_join_all(settled).await?;
-        settled.iter().for_each(tell);
+        settled.iter().for_each(|asked| self.note(asked));
+        name(&settled);
         Ok(settled.last().and_then(|asked| asked.next_due))
     }
 
@@ -116,8 +120,9 @@ impl Retry {
         match reclaimed {
             Ok(Reclaimed { back: 0, failed: 0 }) => false,
             Ok(Reclaimed { back, failed }) => {
+                self.metrics.leases_reclaimed(back + failed);
                 tracing::warn!(
-                    event = "leases_reclaimed",
+                    event = events::LEASES_RECLAIMED,
                     count = back + failed,
                     failed,
                     "claims that nobody settled were taken back"
@@ -136,32 +141,49 @@ impl Retry {
             delays: Arc::clone(&self.delays),
         }
     }
+
+    /// Counts what came of it, and says in the log what is worth somebody's while.
+    fn note(&self, asked: &Asked) {
+        self.metrics
+            .asked(asked.still_owed + asked.failed, asked.failed);
+        self.metrics.claim_conflicts(asked.conflicts);
+        if asked.aborted > 0 {
+            tracing::debug!(
+                event = events::ABORTED_STATUS_CHANGED,
+                count = asked.aborted,
+                "owed no more when it came to the act"
+            );
+        }
+        if asked.conflicts > 0 {
+            tracing::warn!(
+                event = events::CLAIM_CONFLICT,
+                count = asked.conflicts,
+                "claimed by another meanwhile"
+            );
+        }
+    }
 }
 
-/// Says in the log what is worth somebody's while.
-fn tell(asked: &Asked) {
-    for nobody in asked.nobody_took.iter().take(MAX_NAMED) {
+/// Says who was asked after in vain for the last time.
+fn name(settled: &[Asked]) {
+    let failed: Vec<&Nobody> = settled
+        .iter()
+        .flat_map(|asked| &asked.nobody_took)
+        .collect();
+    for nobody in failed.iter().take(MAX_NAMED) {
         tracing::info!(
-            event = "recipient_failed",
+            event = events::RECIPIENT_FAILED,
             notification = %nobody.notification,
             recipient = %nobody.recipient,
             "nobody took a notification"
         );
     }
-    if asked.aborted > 0 {
-        let count = asked.aborted;
-        tracing::debug!(
-            event = "aborted_status_changed",
-            count,
-            "owed no more when it came to the act"
-        );
-    }
-    if asked.conflicts > 0 {
-        let count = asked.conflicts;
-        tracing::warn!(
-            event = "claim_conflict",
-            count,
-            "claimed by another meanwhile"
+    let others = failed.len().saturating_sub(MAX_NAMED);
+    if others > 0 {
+        tracing::info!(
+            event = events::RECIPIENTS_FAILED,
+            recipients = others,
+            "nobody took a notification, and these are not named"
         );
     }
 }

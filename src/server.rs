@@ -11,6 +11,7 @@
 mod accept;
 mod connection;
 mod descriptors;
+mod scrape;
 
 use std::fs::{File, TryLockError};
 use std::future::Future;
@@ -22,11 +23,13 @@ use axum::Router;
 use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinError;
 
-use self::accept::Acceptor;
+use self::accept::{Acceptor, Bounds};
 use self::descriptors::Descriptors;
+use self::scrape::Scrape;
 use crate::auth::{Authenticator, Secret, SecretError};
 use crate::clock::Timestamp;
 use crate::config::{Config, InvalidValue};
+use crate::events;
 use crate::http::{Codes, standalone};
 use crate::hub::Hub;
 use crate::reference::Zone;
@@ -110,10 +113,17 @@ pub struct Server {
     config: Config,
     hub: Hub,
     codes: Codes,
+    listening: Listening,
+    _lock: File,
+}
+
+/// Its sockets.
+struct Listening {
     listener: TcpListener,
     address: SocketAddr,
+    /// The second one, for scraping.
+    scrape: Option<(TcpListener, SocketAddr)>,
     announced: Announcement,
-    _lock: File,
 }
 
 impl Server {
@@ -138,35 +148,29 @@ impl Server {
             tokio::task::spawn_blocking(move || open_files(&kept, new_epoch)).await??;
         let authenticator = Authenticator::new(secret, &config.auth);
         let hub = Hub::start(opened, &config, authenticator).await?;
-        let listening = listen(config.serve.listen).and_then(|listener| {
-            let address = listener.local_addr()?;
-            Ok((listener, address))
-        });
-        let announced = listening.and_then(|(listener, address)| {
-            let announced = Announcement::write(config.serve.address_path(), &base_url(address))?;
-            Ok((listener, address, announced))
-        });
-        match announced {
-            Ok((listener, address, announced)) => Ok(Self {
+        match Listening::open(&config) {
+            Ok(listening) => Ok(Self {
                 config,
                 hub,
                 codes: Codes::new(),
-                listener,
-                address,
-                announced,
+                listening,
                 _lock: lock,
             }),
-            Err(source) => {
+            Err(error) => {
                 hub.close().await;
-                let address = config.serve.listen;
-                Err(OpenError::Listen { address, source })
+                Err(error)
             }
         }
     }
 
     /// Where it listens; the port is the real one if the configuration said 0.
     pub fn local_addr(&self) -> SocketAddr {
-        self.address
+        self.listening.address
+    }
+
+    /// Where it serves `/metrics` without credentials, if it does.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.listening.scrape.as_ref().map(|(_, address)| *address)
     }
 
     /// The hub, to publish and subscribe within the process.
@@ -177,7 +181,7 @@ impl Server {
     /// A link that signs in to the console: once, within [`crate::http::CODE_LIFETIME`]. Without a code, if the system
     /// has no randomness to make one of.
     pub fn console_link(&self) -> String {
-        let base = base_url(self.address);
+        let base = base_url(self.local_addr());
         match self.codes.issue(Timestamp::now()) {
             Some((code, _)) => format!("{base}/sign-in?code={code}"),
             None => base,
@@ -189,15 +193,27 @@ impl Server {
     /// # Errors
     /// [`RunError`], after stopping in order as well.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<(), RunError> {
-        let router = standalone(self.hub.clone(), &self.config, self.codes);
-        let outcome = accept_until(self.listener, router, self.hub, &self.config, shutdown).await;
-        self.announced.withdraw();
+        let Listening {
+            listener,
+            scrape,
+            announced,
+            ..
+        } = self.listening;
+        let (hub, config) = (self.hub, &self.config);
+        let router = standalone(hub.clone(), config, self.codes);
+        let served = accept_until(listener, router, hub.clone(), config, shutdown);
+        let outcome = match scrape {
+            Some((listener, _)) => Scrape::new(listener, hub, config).during(served).await,
+            None => served.await,
+        };
+        announced.withdraw();
         outcome
     }
 }
 
 /// Serves a hub on a listener until `shutdown` resolves, then stops both: requests in flight are finished, streams are told to
-/// come back, and what is left after `serve.drain` is cut. The hub is closed when this returns.
+/// come back, and what is left after `serve.drain` is cut. The hub is closed when this returns. It listens nowhere else:
+/// `serve.metrics_listen` is for a [`Server`].
 ///
 /// # Errors
 /// [`RunError`], after stopping in order as well.
@@ -220,7 +236,7 @@ async fn accept_until(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let acceptor = Acceptor::new(router, config);
+    let acceptor = Acceptor::new(router, config, Bounds::of(config));
     let outcome = tokio::select! {
         biased;
         damage = hub.damaged() => Err(RunError::Damaged(damage)),
@@ -234,7 +250,10 @@ async fn accept_until(
         .await
         .is_err()
     {
-        tracing::warn!("the deadline of the stop has come; what is left is cut");
+        tracing::warn!(
+            event = events::DRAIN_CUT_SHORT,
+            "the deadline of the stop has come; what is left is cut"
+        );
     }
     acceptor.cut().await;
     hub.close().await;
@@ -296,7 +315,31 @@ fn store_options(config: &Config, new_epoch: bool) -> SqliteOptions {
     }
 }
 
-fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+impl Listening {
+    fn open(config: &Config) -> Result<Self, OpenError> {
+        let serve = &config.serve;
+        let (listener, address) = listen(serve.listen)?;
+        let scrape = serve.metrics_listen.map(listen).transpose()?;
+        let announced = Announcement::write(serve.address_path(), &base_url(address));
+        Ok(Self {
+            listener,
+            address,
+            scrape,
+            announced: announced.map_err(|source| OpenError::Listen { address, source })?,
+        })
+    }
+}
+
+/// Listens, and says where: the port is the real one.
+fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), OpenError> {
+    let listening = bind(address).and_then(|listener| {
+        let real = listener.local_addr()?;
+        Ok((listener, real))
+    });
+    listening.map_err(|source| OpenError::Listen { address, source })
+}
+
+fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = match address {
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,

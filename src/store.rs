@@ -10,6 +10,7 @@
 //! - **Verdicts are written in the order in which they were given**, folded into whatever commit comes next;
 //!   [`Store::flush`] waits for that commit.
 
+mod commits;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub use self::commits::Commits;
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -439,6 +441,9 @@ pub trait Store: Send + Sync + 'static {
     /// Takes verdicts to be written with the next commit, at once and without waiting. If writing fails they are kept
     /// and tried again with the commit after.
     fn record(&self, verdicts: Verdicts);
+
+    /// What its commits have come to.
+    fn commits(&self) -> &Commits;
 
     /// How many verdicts wait to be written. Whoever gives them lets nothing further through while they are too many.
     fn unwritten(&self) -> usize;

@@ -9,11 +9,14 @@
 //! A stream knows nothing of other streams, of tasks, or of the store: its owner calls it and does what
 //! [`Stream::next`] says. All of it happens on one thread, so it needs no lock.
 
+mod end;
+
 use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+pub(crate) use self::end::End;
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::log::Position;
@@ -62,6 +65,8 @@ pub(crate) struct Stream {
     ends_at: Timestamp,
     ends_because: Bye,
     ending: Option<Box<Frame>>,
+    /// Why it ends, once the hub has decided that it does.
+    end: Option<End>,
     /// Tells this stream from earlier ones in the same slot.
     pub(crate) serial: u32,
 }
@@ -204,6 +209,7 @@ impl Stream {
             ends_at: ends.0,
             ends_because: ends.1,
             ending: None,
+            end: None,
             serial,
         }
     }
@@ -527,6 +533,7 @@ impl Stream {
         if matches!(self.phase, Phase::Ended(_) | Phase::Over) || self.ending.is_some() {
             return;
         }
+        self.end.get_or_insert(End::Said(reason));
         if self.phase == Phase::Admitted {
             self.phase = Phase::Over;
         } else {
@@ -562,8 +569,20 @@ impl Stream {
     }
 
     /// Drops it at the next `next`.
-    pub(crate) fn abandon(&mut self) {
+    pub(crate) fn abandon(&mut self, end: End) {
+        self.end.get_or_insert(end);
         self.phase = Phase::Over;
+    }
+
+    /// Why it has ended; if the hub had no reason to, its client did.
+    pub(crate) fn why(&self) -> End {
+        self.end.unwrap_or(End::Client)
+    }
+
+    /// Whether it is open and something for it is not written yet.
+    pub(crate) fn is_behind(&self) -> bool {
+        let open = matches!(self.phase, Phase::Owed(_) | Phase::Behind | Phase::Live);
+        open && !self.is_live()
     }
 
     /// Whether it has this entry, or came with a cursor past it.

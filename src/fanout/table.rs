@@ -18,6 +18,7 @@ use super::wheel::{TICK, ticks};
 use super::{Address, Admission, Command, Inbox, Outgoing, Parts, Passing};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
+use crate::events;
 use crate::inbox::Unread;
 use crate::log::Position;
 use crate::registry::Slot;
@@ -25,7 +26,7 @@ use crate::replay::{Request, Wanted};
 use crate::sink::Sink;
 use crate::sse::{Bye, Frame};
 use crate::store::{StoreError, Unacknowledged, Verdicts};
-use crate::stream::{Next, ServedPage, Stream};
+use crate::stream::{End, Next, ServedPage, Stream};
 
 /// The token of the inbox's waker; slots never come near it.
 pub(super) const WAKE: Token = Token(usize::MAX);
@@ -59,6 +60,8 @@ pub(super) struct Table {
     stopping: bool,
     pub(super) draining: bool,
     pub(super) tick: u64,
+    /// For each spoke of the wheel, how many of its streams were behind when it last came round; and all together.
+    pub(super) behind: (Vec<u32>, u64),
     next_tick: Instant,
     random: Random,
 }
@@ -92,6 +95,7 @@ impl Table {
             stopping: false,
             draining: false,
             tick: 0,
+            behind: (Vec::new(), 0),
             next_tick: Instant::now() + TICK,
             random: Random::seeded(),
         }
@@ -106,7 +110,7 @@ impl Table {
                 Ok(()) => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 Err(error) => {
-                    tracing::error!(%error, "the stream thread cannot poll");
+                    tracing::error!(event = events::STREAM_THREAD_ENDED, %error, "the stream thread cannot poll");
                     return;
                 }
             }
@@ -185,7 +189,7 @@ impl Table {
                     let retry = self.return_in();
                     self.with_address(address, |stream, verdicts| {
                         if registered.is_err() {
-                            stream.abandon();
+                            stream.abandon(End::Unopened);
                             return;
                         }
                         stream.attach(sink, framing, opening, fanned, now);
@@ -196,7 +200,7 @@ impl Table {
                     });
                 }
                 Command::Abandon(address) => {
-                    self.with_address(address, |stream, _| stream.abandon());
+                    self.with_address(address, |stream, _| stream.abandon(End::Unopened));
                 }
                 Command::Awake(address, awake) => {
                     awake.store(false, Ordering::Release);
@@ -266,7 +270,7 @@ impl Table {
         }
         if self.stopping {
             for slot in 0..self.slots() {
-                self.with(slot, None, |stream, _| stream.abandon());
+                self.with(slot, None, |stream, _| stream.abandon(End::Cut));
             }
             self.record();
             return std::ops::ControlFlow::Break(());
@@ -372,7 +376,7 @@ impl Table {
         let before = self.open;
         self.each_of(user, |stream, _| {
             if stream.unheard(silence, now) {
-                stream.abandon();
+                stream.abandon(End::Replaced);
             }
         });
         before - self.open
@@ -390,6 +394,7 @@ impl Table {
 
     fn place(&mut self) -> Address {
         self.open += 1;
+        self.parts.counters.opened.add(1);
         self.serial = self.serial.wrapping_add(1);
         let slot = self.free.pop().unwrap_or_else(|| {
             self.streams.push(None);
@@ -433,6 +438,7 @@ impl Table {
         self.ends.remove(&(stream.ends_at(), address));
         self.free.push(slot);
         self.open -= 1;
+        self.parts.counters.ended[stream.why().index()].add(1);
     }
 
     /// Those for whom a stream stood, unless another open stream of theirs has acknowledged everything up to `upto`.

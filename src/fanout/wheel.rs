@@ -4,12 +4,14 @@
 //! out evenly over all streams and nothing is kept for it. Ends are in order of their time; nothing waits for the others.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use super::table::Table;
 use crate::clock::Timestamp;
 use crate::registry::Slot;
 use crate::sse::Frame;
+use crate::stream::End;
 
 /// How finely heartbeats and ends are spread over time.
 pub(super) const TICK: Duration = Duration::from_millis(100);
@@ -53,7 +55,7 @@ impl Table {
             for slot in 0..self.slots() {
                 self.with(slot, None, |stream, _| {
                     if stream.stalled(limit, now) {
-                        stream.abandon();
+                        stream.abandon(End::Stalled);
                     }
                 });
             }
@@ -74,6 +76,7 @@ impl Table {
         let wheel = ticks(self.parts.settings.heartbeat);
         let (turn, spoke) = (self.tick / wheel, self.tick % wheel);
         let mut frames: Option<(Frame, Frame)> = None;
+        let mut behind = 0;
         let step = usize::try_from(wheel).unwrap_or(usize::MAX);
         for index in (usize::try_from(spoke).unwrap_or(0)..self.streams.len()).step_by(step) {
             let Some(Some(stream)) = self.streams.get_mut(index) else {
@@ -87,6 +90,7 @@ impl Table {
                 )
             });
             stream.beat(live, bare, self.fanned, now);
+            behind += u32::from(stream.is_behind());
             if turn % BEATS_PER_MARK == index as u64 % BEATS_PER_MARK
                 && let Some(mark) = stream.mark()
             {
@@ -95,6 +99,16 @@ impl Table {
             }
             self.follow(Slot::try_from(index).unwrap_or(Slot::MAX), now);
         }
+        self.note_behind(usize::try_from(spoke).unwrap_or(0), step, behind);
+    }
+
+    /// Counts the streams that are behind, a spoke at a time: looking at all of them at once would hold up deliveries.
+    fn note_behind(&mut self, spoke: usize, spokes: usize, behind: u32) {
+        let (by_spoke, all) = &mut self.behind;
+        by_spoke.resize(spokes, 0);
+        let before = std::mem::replace(&mut by_spoke[spoke], behind);
+        *all = *all + u64::from(behind) - u64::from(before);
+        self.parts.counters.behind.store(*all, Ordering::Relaxed);
     }
 }
 

@@ -20,6 +20,7 @@ use super::publish::{KEY_HEADER, status_of};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
+use crate::metrics::Refused;
 use crate::notification::{
     Draft, Ephemeral, Kind, MAX_BATCH_BYTES, MAX_BATCH_DRAFTS, MAX_DRAFT_BYTES, Validated,
 };
@@ -49,12 +50,16 @@ pub(crate) async fn batch(
     let mut stored = Vec::with_capacity(drafts.len());
     let checked: Vec<Result<Checked, Problem>> = drafts
         .into_iter()
-        .map(|draft| match validated(draft, &caller, now)? {
-            Validated::Notification(notification) => {
-                stored.push(notification);
-                Ok(Checked::Stored)
+        .map(|draft| {
+            match validated(draft, &caller, now)
+                .inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?
+            {
+                Validated::Notification(notification) => {
+                    stored.push(notification);
+                    Ok(Checked::Stored)
+                }
+                Validated::Ephemeral(ephemeral) => Ok(Checked::Ephemeral(ephemeral)),
             }
-            Validated::Ephemeral(ephemeral) => Ok(Checked::Ephemeral(ephemeral)),
         })
         .collect();
     let receipts = if stored.is_empty() {

@@ -14,6 +14,7 @@ use super::body::Json;
 use super::problem::Problem;
 use crate::audience::identifier;
 use crate::auth::{Caller, Scope, Scopes, StoredKey};
+use crate::events;
 use crate::hub::Hub;
 use crate::notification::FieldError;
 
@@ -74,7 +75,7 @@ pub(crate) async fn create(
         return Err(Problem::invalid(wrong));
     };
     let (key, stored) = hub.create_key(&name, scopes).await?;
-    tracing::info!(name = %stored.name, by = %caller.publisher(), "an API key was made");
+    tracing::info!(event = events::KEY_CREATED, name = %stored.name, by = %caller.publisher(), "an API key was made");
     let listed = Listed::new(&stored, Some(&key));
     Ok((StatusCode::CREATED, axum::Json(listed)).into_response())
 }
@@ -102,6 +103,6 @@ pub(crate) async fn revoke(
     if !hub.revoke_key(&name).await? {
         return Err(unknown());
     }
-    tracing::info!(%name, by = %caller.publisher(), "an API key was revoked");
+    tracing::info!(event = events::KEY_REVOKED, %name, by = %caller.publisher(), "an API key was revoked");
     Ok(StatusCode::NO_CONTENT)
 }

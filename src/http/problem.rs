@@ -14,6 +14,7 @@ use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
+use crate::events;
 use crate::hub::{PublishError, ReadError};
 use crate::notification::{FieldError, InvalidDraft, LAPSED};
 use crate::store::{Conflict, Refused, StoreError};
@@ -302,7 +303,7 @@ impl From<InvalidDraft> for Problem {
 
 impl From<Conflict> for Problem {
     fn from(error: Conflict) -> Self {
-        tracing::warn!(%error, "a notification was left out of its commit");
+        tracing::warn!(event = events::PUBLISH_CONFLICT, %error, "a notification was left out of its commit");
         Self::conflict("it conflicts with a notification that is stored already")
     }
 }

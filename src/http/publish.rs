@@ -22,6 +22,7 @@ use crate::auth::Caller;
 use crate::clock::Timestamp;
 use crate::hub::{Hub, Receipt};
 use crate::idempotency::key_in_header;
+use crate::metrics::Refused;
 use crate::notification::{Draft, Kind};
 
 /// What a test says if its sender says nothing.
@@ -125,7 +126,8 @@ async fn publish(
     kind: Kind,
 ) -> Result<Response, Problem> {
     draft.idempotency_key = key(headers, draft.idempotency_key)?;
-    let validated = draft.validate(kind, caller.publisher(), Timestamp::now())?;
+    let validated = draft.validate(kind, caller.publisher(), Timestamp::now());
+    let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     let receipt = hub.publish(validated).await?;
     Ok(answer(&receipt))
 }
@@ -148,7 +150,8 @@ async fn publish_test(
         idempotency_key: key(headers, test.idempotency_key)?,
         ..Draft::default()
     };
-    let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now())?;
+    let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now());
+    let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     // After validation: a test that was refused for its text does not count.
     hub.test_allowed(&user.id)
         .map_err(|wait| Problem::too_many("too many test notifications", wait))?;

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Hub;
 use crate::clock::Timestamp;
+use crate::events;
 use crate::fanout::Passing;
 use crate::log::Position;
 use crate::notification::{Ephemeral, Notification, Validated};
@@ -115,6 +116,16 @@ impl Hub {
         &self,
         notifications: Vec<Notification>,
     ) -> Result<Vec<Result<Receipt, Refused>>, PublishError> {
+        let drafts = notifications.len();
+        let published = self.store_all(notifications).await;
+        self.note_refusals(&published, drafts);
+        published
+    }
+
+    async fn store_all(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> Result<Vec<Result<Receipt, Refused>>, PublishError> {
         let hub = &*self.0;
         if hub.stop.is_cancelled() {
             return Err(PublishError::Draining);
@@ -174,12 +185,19 @@ impl Hub {
         );
         if let Some((publisher, key)) = key.filter(|_| reused || repeated) {
             let outcome = if reused { "refused" } else { "answered" };
-            tracing::info!(event = "duplicate_publish", %publisher, %key, outcome, "a key was used again");
+            hub.metrics.duplicate();
+            tracing::info!(
+                event = events::DUPLICATE_PUBLISH,
+                %publisher,
+                %key,
+                outcome,
+                "a key was used again"
+            );
         }
         let placed = outcome?;
         hub.head.fetch_max(placed.position.0, Ordering::AcqRel);
-        if !placed.duplicate && !placed.throttled {
-            hub.published.fetch_add(1, Ordering::Relaxed);
+        if placed.throttled && !placed.duplicate {
+            hub.metrics.throttled();
         }
         Ok(Receipt {
             notification_id: placed.id,
@@ -198,6 +216,14 @@ impl Hub {
     /// # Errors
     /// [`PublishError::Busy`] when too many wait; then nobody gets it.
     pub fn pass_on(&self, ephemeral: &Ephemeral) -> Result<Receipt, PublishError> {
+        let passed = self.hand_on(ephemeral);
+        if let Err(error) = &passed {
+            self.note_refusal(error, 1);
+        }
+        passed
+    }
+
+    fn hand_on(&self, ephemeral: &Ephemeral) -> Result<Receipt, PublishError> {
         let hub = &*self.0;
         if hub.stop.is_cancelled() {
             return Err(PublishError::Draining);
@@ -211,7 +237,7 @@ impl Hub {
                 },
                 TrySendError::Closed(_) => PublishError::Draining,
             })?;
-        hub.published.fetch_add(1, Ordering::Relaxed);
+        hub.metrics.ephemeral();
         Ok(Receipt {
             notification_id: ephemeral.id,
             event_id: None,

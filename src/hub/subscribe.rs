@@ -15,6 +15,7 @@ use uuid::Uuid;
 use super::Hub;
 use crate::auth;
 use crate::clock::Timestamp;
+use crate::events;
 use crate::fanout::Admission;
 use crate::log::{Cursor, Position};
 use crate::registry::NoPlace;
@@ -70,6 +71,11 @@ impl Hub {
     /// # Errors
     /// [`SubscribeError`]; all of its cases pass, so clients are told to come back.
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
+        let opened = self.open(subscribe).await;
+        opened.inspect_err(|refusal| self.0.metrics.shut(refusal.into()))
+    }
+
+    async fn open(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
         let hub = &*self.0;
         if hub.draining.is_cancelled() {
             return Err(SubscribeError::Draining);
@@ -137,14 +143,26 @@ impl Hub {
                 now,
             })
             .await?;
-        if foreign {
-            tracing::warn!(user = %viewer.user, "a stream came with a cursor that is not of this log: gap");
-        }
         let gap = match (foreign, start.gap) {
             (true, _) => Some(GapScope::Epoch),
             (false, true) => Some(GapScope::Inbox),
             (false, false) => None,
         };
+        match gap {
+            Some(GapScope::Epoch) => tracing::warn!(
+                event = events::STREAM_GAP,
+                scope = "epoch",
+                user = %viewer.user,
+                "a stream came with a cursor that is not of this log"
+            ),
+            Some(GapScope::Inbox) => tracing::info!(
+                event = events::STREAM_GAP,
+                scope = "inbox",
+                user = %viewer.user,
+                "a stream came with a cursor from too long ago"
+            ),
+            None => {}
+        }
         let place = if gap.is_some() { head } else { start.place };
         let id = hub.epoch.event_id(place).to_string();
         let mut frames = vec![Frame::connected(

@@ -21,6 +21,7 @@ use tokio_util::task::TaskTracker;
 
 use super::connection::{linger, serve_connection};
 use crate::config::Config;
+use crate::events;
 use crate::http::connection_refused;
 
 /// What hyper may hold of a request's head or of a batch's body at a time, in bytes.
@@ -43,6 +44,25 @@ pub(crate) struct Acceptor {
     cut: CancellationToken,
 }
 
+/// How much an acceptor may hold at a time.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Connections that are served.
+    pub(crate) connections: usize,
+    /// Connections that are being told that there are too many.
+    pub(crate) refusals: usize,
+}
+
+impl Bounds {
+    /// Those of the hub's own address.
+    pub(crate) fn of(config: &Config) -> Self {
+        Self {
+            connections: config.serve.max_connections,
+            refusals: MAX_REFUSALS,
+        }
+    }
+}
+
 /// What each socket gets.
 #[derive(Clone, Copy, Debug)]
 struct SocketOptions {
@@ -54,7 +74,7 @@ struct SocketOptions {
 }
 
 impl Acceptor {
-    pub(crate) fn new(router: Router, config: &Config) -> Self {
+    pub(crate) fn new(router: Router, config: &Config, bounds: Bounds) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             // Also how long a connection may be kept open between two requests.
@@ -72,12 +92,9 @@ impl Acceptor {
             },
             connections: TaskTracker::new(),
             room: Arc::new(Semaphore::new(
-                config
-                    .serve
-                    .max_connections
-                    .clamp(1, Semaphore::MAX_PERMITS),
+                bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
             )),
-            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+            refusals: Arc::new(Semaphore::new(bounds.refusals)),
             refusal: connection_refused(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
@@ -97,7 +114,11 @@ impl Acceptor {
                 Err(error) if is_the_clients(&error) => {}
                 Err(error) => {
                     if !failing {
-                        tracing::error!(%error, "no connection can be accepted; trying again");
+                        tracing::error!(
+                            event = events::ACCEPT_FAILED,
+                            %error,
+                            "no connection can be accepted; trying again"
+                        );
                     }
                     failing = true;
                     tokio::time::sleep(ACCEPT_PAUSE).await;

@@ -56,8 +56,8 @@ use self::reader::Readers;
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Claim, Conflict, Counts, Duplicate, DuplicateQuery, HANDOVER_COMMITS, Marked,
-    OpenStoreError, Opened, Page, PageQuery, Reclaimed, Retention, RetrySchedule, Start,
+    Appended, Asked, Claim, Commits, Conflict, Counts, Duplicate, DuplicateQuery, HANDOVER_COMMITS,
+    Marked, OpenStoreError, Opened, Page, PageQuery, Reclaimed, Retention, RetrySchedule, Start,
     StartQuery, Store, StoreError, Verdicts, Viewer,
 };
 use crate::auth::StoredKey;
@@ -115,6 +115,7 @@ pub struct SqliteStore {
     mailbox: Arc<Mailbox>,
     readers: Readers,
     health: Arc<Health>,
+    commits: Arc<Commits>,
     max_waiting: usize,
     /// This run, as owner of what it claims.
     run: Arc<str>,
@@ -145,6 +146,7 @@ impl SqliteStore {
         let (jobs, work) = Feed::new(max_waiting + MAX_ERRANDS + 1);
         let (handover, committed) = mpsc::channel(HANDOVER_COMMITS);
         let mailbox = Arc::new(Mailbox::new());
+        let commits = Arc::<Commits>::default();
         let writer = Writer {
             connection: database.writer,
             jobs: work,
@@ -152,6 +154,7 @@ impl SqliteStore {
             committed: handover,
             health: health.clone(),
             zone: options.zone,
+            commits: commits.clone(),
             in_doubt: InDoubt {
                 after: database.log.settled,
                 upto: database.log.head,
@@ -172,6 +175,7 @@ impl SqliteStore {
             mailbox,
             readers,
             health,
+            commits,
             max_waiting,
             run: Uuid::new_v4().to_string().into(),
             exclusive: !options.shared,
@@ -270,6 +274,10 @@ impl Store for SqliteStore {
             // A full channel wakes the writer as well; a closed one is emptied of verdicts before it ends.
             let _ = self.jobs.send(Job::Wake);
         }
+    }
+
+    fn commits(&self) -> &Commits {
+        &self.commits
     }
 
     fn unwritten(&self) -> usize {

@@ -111,11 +111,7 @@ async fn stored(store: &dyn Store, notifications: Vec<Notification>) -> Position
 /// Claims up to `limit` recipients that are due, and asks after them.
 async fn ask(store: &dyn Store, now: Timestamp, schedule: RetrySchedule, limit: usize) -> Asked {
     let claims = store.claim(now, limit).await.expect("claimed");
-    let asked = store.settle(now, claims, schedule).await.expect("settled");
-    Asked {
-        nobody_took: Vec::new(),
-        ..asked
-    }
+    store.settle(now, claims, schedule).await.expect("settled")
 }
 
 /// Records verdicts and waits until they are durable.

@@ -41,6 +41,7 @@ pub fn soon<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Outpu
 pub struct TestHub {
     hub: Hub,
     addr: SocketAddr,
+    metrics_addr: Option<SocketAddr>,
     data: Arc<TempDir>,
     config: Config,
     stop: Option<oneshot::Sender<()>>,
@@ -69,7 +70,7 @@ impl TestHub {
 
     async fn open(data: Arc<TempDir>, config: Config) -> Self {
         let server = Server::open(config.clone()).await.expect("the hub starts");
-        let addr = server.local_addr();
+        let (addr, metrics_addr) = (server.local_addr(), server.metrics_addr());
         let hub = server.hub().clone();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
@@ -84,6 +85,7 @@ impl TestHub {
         Self {
             hub,
             addr,
+            metrics_addr,
             data,
             config,
             stop: Some(stop),
@@ -123,6 +125,11 @@ impl TestHub {
 
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Where it serves metrics without credentials, if it does.
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics_addr
     }
 
     pub fn url(&self, path: &str) -> String {

@@ -22,6 +22,9 @@ pub(crate) struct Args {
     /// Where to listen [default: 127.0.0.1:8400].
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// A second address that serves /metrics and /healthz alone, without credentials [default: none].
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    metrics_listen: Option<String>,
     /// The directory for the store and the secret [default: ./campanile-data].
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
@@ -43,7 +46,7 @@ pub(crate) struct Args {
     /// Start a new epoch: the store was put back from a copy, and places in it may mean other notifications now.
     #[arg(long)]
     new_epoch: bool,
-    /// Do not print a link to the console: where stderr is kept, it would be kept too.
+    /// Do not print a link to the console: where stderr is kept, it would be kept too. With a JSON log none is printed.
     #[arg(long)]
     no_link: bool,
     /// How the log on stderr looks; CAMPANILE_LOG says what is in it.
@@ -63,6 +66,11 @@ impl Args {
     fn settings(&self) -> Vec<Setting> {
         let flags = [
             ("--listen", "serve.listen", &self.listen),
+            (
+                "--metrics-listen",
+                "serve.metrics_listen",
+                &self.metrics_listen,
+            ),
             ("--data", "serve.data", &self.data),
             ("--database", "serve.database", &self.database),
             ("--retry", "delivery.retry", &self.retry),
@@ -88,7 +96,14 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
         "campanile listening on http://{}",
         server.local_addr()
     ))?;
-    if !args.no_link {
+    if let Some(address) = server.metrics_addr() {
+        say(
+            args.log_format,
+            &format!("metrics on http://{address}/metrics"),
+        );
+    }
+    // A log for machines is kept, and the link is a credential.
+    if !args.no_link && args.log_format == LogFormat::Text {
         let link = server.console_link();
         output::words(&format!("open {link} (once, within 15 minutes)"));
     }
@@ -99,7 +114,15 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     });
     tokio::select! {
         ended = serving => Ok(ended?),
-        () = signals.twice(stop) => anyhow::bail!("stopped by a second signal, before everything was done"),
+        () = signals.twice(stop, args.log_format) => anyhow::bail!("stopped by a second signal, before everything was done"),
+    }
+}
+
+/// Says something beside the log, or in it where each of its lines is JSON.
+fn say(format: LogFormat, words: &str) {
+    match format {
+        LogFormat::Text => output::words(words),
+        LogFormat::Json => tracing::info!("{words}"),
     }
 }
 
@@ -126,9 +149,9 @@ impl Signals {
     }
 
     /// Passes the first on to `stop`, and resolves with the second.
-    async fn twice(&mut self, stop: oneshot::Sender<()>) {
+    async fn twice(&mut self, stop: oneshot::Sender<()>, format: LogFormat) {
         self.next().await;
-        output::words("draining; once more to end at once");
+        say(format, "draining; once more to end at once");
         // If nobody listens any more, the server has already ended.
         let _ = stop.send(());
         self.next().await;

@@ -10,6 +10,7 @@ use rusqlite::ErrorCode;
 use rusqlite::ffi;
 use tokio::sync::watch;
 
+use crate::events;
 use crate::store::{Conflict, StoreError};
 
 /// Why a piece of work on the database did not succeed.
@@ -135,7 +136,12 @@ impl Health {
 
     fn fails(&self, verb: &str, failing: &AtomicBool, failure: &Failure) -> StoreError {
         if !failing.swap(true, Ordering::Relaxed) {
-            tracing::error!("the store cannot {verb}: {}", failure.details());
+            tracing::error!(
+                event = events::STORE_UNAVAILABLE,
+                operation = verb,
+                error = failure.details(),
+                "the store cannot {verb}"
+            );
         }
         let error = failure.to_store_error();
         if let StoreError::Damaged(what) = &error {
@@ -146,11 +152,14 @@ impl Health {
 
     /// Says once and for good that the file cannot be trusted.
     pub(super) fn damaged(&self, what: &str) {
-        self.damage.send_if_modified(|known| {
+        let first = self.damage.send_if_modified(|known| {
             let first = known.is_none();
             known.get_or_insert_with(|| what.to_owned());
             first
         });
+        if first {
+            tracing::error!(event = events::STORE_DAMAGED, what, "the store is damaged");
+        }
     }
 
     /// The damage that was found, if any.
@@ -169,6 +178,10 @@ impl Health {
 
 fn works(verb: &str, failing: &AtomicBool) {
     if failing.swap(false, Ordering::Relaxed) {
-        tracing::info!("the store can {verb} again");
+        tracing::info!(
+            event = events::STORE_RECOVERED,
+            operation = verb,
+            "the store can {verb} again"
+        );
     }
 }

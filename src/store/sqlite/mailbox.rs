@@ -13,6 +13,7 @@ use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::audience::Recipient;
+use crate::events;
 use crate::log::Position;
 use crate::store::{Missed, Reach, Unacknowledged, Verdicts};
 
@@ -162,6 +163,7 @@ impl Contents {
         let full = self.batch.changes.len() >= MAX_WAITING;
         if full && !self.full {
             tracing::warn!(
+                event = events::VERDICTS_LOST,
                 "more than {MAX_WAITING} verdicts wait for the store; what was sent meanwhile will be sent again"
             );
         }

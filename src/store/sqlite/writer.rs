@@ -26,7 +26,7 @@ use super::mailbox::{Batch, Mailbox};
 use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
-use crate::store::{Appended, Conflict, Refused, StoreError};
+use crate::store::{Appended, Commits, Conflict, Refused, StoreError};
 
 /// How long verdicts wait for an append to share its commit with. Without it a lone publisher's every notification
 /// would cost two fsyncs, one for itself and one for what became of it.
@@ -74,6 +74,7 @@ pub(super) struct Writer {
     pub(super) health: Arc<Health>,
     /// Where the months of references begin.
     pub(super) zone: Zone,
+    pub(super) commits: Arc<Commits>,
     pub(super) in_doubt: InDoubt,
     /// The most notifications in one commit, and what the call that passed it brought along.
     pub(super) max_batch: usize,
@@ -151,6 +152,7 @@ impl Writer {
             self.mailbox.written(&verdicts);
             return;
         }
+        let begun = Instant::now();
         let outcome = match self.health.damage() {
             Some(what) => Err(Failure::Damaged(what)),
             None => self.transact(&verdicts, &mut jobs),
@@ -164,6 +166,7 @@ impl Writer {
                 self.mailbox.written(&verdicts);
                 if changed {
                     self.health.wrote();
+                    self.commits.committed(begun.elapsed(), &new);
                 }
                 if !new.is_empty() {
                     // Full or gone: the queue reads the log instead.
@@ -184,6 +187,7 @@ impl Writer {
             }
             Err(failure) => {
                 let error = self.health.did_not_write(&failure);
+                self.commits.was_refused();
                 self.roll_back();
                 self.mailbox.put_back(verdicts);
                 for job in jobs {

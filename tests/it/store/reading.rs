@@ -7,7 +7,7 @@ use campanile::clock::Timestamp;
 use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Asked, Marked, Retention, RetrySchedule};
+use campanile::store::{Asked, Marked, Nobody, Retention, RetrySchedule};
 use futures::StreamExt;
 
 use super::*;
@@ -135,10 +135,21 @@ async fn whoever_was_asked_again_and_has_read_it_has_it(place: &dyn Place) {
     };
     decided(&*store, verdicts).await;
     let later = Timestamp::now().saturating_add(A_MINUTE);
-    let asked = ask(&*store, later, RetrySchedule { delays: [].into() }, 10).await;
+    let mut asked = ask(&*store, later, RetrySchedule { delays: [].into() }, 10).await;
+    asked
+        .nobody_took
+        .sort_by_key(|nobody| nobody.recipient.to_string());
+    let nobody = |recipient| Nobody {
+        notification: told.id,
+        recipient,
+    };
     let expected = Asked {
         read: 2,
         failed: 2,
+        nobody_took: vec![
+            nobody(Recipient::Role("42".into())),
+            nobody(Recipient::User("9".into())),
+        ],
         ..Asked::default()
     };
     assert_eq!(asked, expected);

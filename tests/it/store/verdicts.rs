@@ -6,7 +6,7 @@ use campanile::audience::Recipient;
 use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Asked, Counts, PageQuery, RetrySchedule};
+use campanile::store::{Asked, Counts, Nobody, PageQuery, RetrySchedule};
 
 use super::*;
 
@@ -86,7 +86,9 @@ async fn what_is_settled_without_a_row_was_sent(place: &dyn Place) {
 
 async fn who_is_owed_is_asked_three_times_and_has_then_failed(place: &dyn Place) {
     let store = place.open().store;
-    stored(&*store, vec![to_user("42")]).await;
+    let told = to_user("42");
+    let notification = told.id;
+    stored(&*store, vec![told]).await;
     decided(&*store, owed(1, user("42"))).await;
     assert_eq!(open(&*store, "42").await, [1]);
     let first = when_due();
@@ -107,6 +109,10 @@ async fn who_is_owed_is_asked_three_times_and_has_then_failed(place: &dyn Place)
     assert_eq!(asked(&*store, second).await, still(third));
     let failed = Asked {
         failed: 1,
+        nobody_took: vec![Nobody {
+            notification,
+            recipient: user("42"),
+        }],
         ..Asked::default()
     };
     assert_eq!(asked(&*store, third).await, failed);

@@ -1,0 +1,64 @@
+//! The names of what the log tells of, so that it can be filtered by them: each line that somebody may want to find
+//! again carries one in its field `event`. With `--log-format json` that is `fields.event`.
+//!
+//! A field, not the name of `tracing`'s own metadata, because subscribers print fields and drop names. The names and
+//! the fields beside them are a promise like those of the metrics; the words of a line are not. The README lists them.
+
+/// Nobody took a notification for one recipient, and it is not asked after any more.
+pub const RECIPIENT_FAILED: &str = "recipient_failed";
+/// The same for recipients that are too many to be named one by one.
+pub const RECIPIENTS_FAILED: &str = "recipients_failed";
+/// A stream came with a cursor from which it cannot go on.
+pub const STREAM_GAP: &str = "stream_gap";
+/// The thread that owns the streams has ended, and the hub stops.
+pub const STREAM_THREAD_ENDED: &str = "stream_thread_ended";
+/// The store cannot read or write. Once, when it begins.
+pub const STORE_UNAVAILABLE: &str = "store_unavailable";
+/// It can again.
+pub const STORE_RECOVERED: &str = "store_recovered";
+/// The store is damaged, and the hub stops.
+pub const STORE_DAMAGED: &str = "store_damaged";
+/// Verdicts that were not written: what they were about may be sent again.
+pub const VERDICTS_LOST: &str = "verdicts_lost";
+/// A notification broke a rule of the database and was left out of its commit.
+pub const PUBLISH_CONFLICT: &str = "publish_conflict";
+/// A publisher sent again what it had sent.
+pub const DUPLICATE_PUBLISH: &str = "duplicate_publish";
+/// Somebody else had claimed the same work first.
+pub const CLAIM_CONFLICT: &str = "claim_conflict";
+/// Claimed work was not done, because what it was about had changed meanwhile.
+pub const ABORTED_STATUS_CHANGED: &str = "aborted_status_changed";
+/// Claims that had lapsed were taken back.
+pub const LEASES_RECLAIMED: &str = "leases_reclaimed";
+/// An API key was made.
+pub const KEY_CREATED: &str = "key_created";
+/// An API key was revoked.
+pub const KEY_REVOKED: &str = "key_revoked";
+/// No connection can be accepted at present.
+pub const ACCEPT_FAILED: &str = "accept_failed";
+/// The hub stopped before everything was done.
+pub const DRAIN_CUT_SHORT: &str = "drain_cut_short";
+/// A request was answered. At `debug`.
+pub const REQUEST_ANSWERED: &str = "request_answered";
+
+/// All of them.
+pub const ALL: &[&str] = &[
+    RECIPIENT_FAILED,
+    RECIPIENTS_FAILED,
+    STREAM_GAP,
+    STREAM_THREAD_ENDED,
+    STORE_UNAVAILABLE,
+    STORE_RECOVERED,
+    STORE_DAMAGED,
+    VERDICTS_LOST,
+    PUBLISH_CONFLICT,
+    DUPLICATE_PUBLISH,
+    CLAIM_CONFLICT,
+    ABORTED_STATUS_CHANGED,
+    LEASES_RECLAIMED,
+    KEY_CREATED,
+    KEY_REVOKED,
+    ACCEPT_FAILED,
+    DRAIN_CUT_SHORT,
+    REQUEST_ANSWERED,
+];

@@ -1,0 +1,189 @@
+//! What a hub counts of itself, and the text in which Prometheus reads it.
+//!
+//! Counting must cost nothing that a publisher or a stream could notice: each number is one relaxed atomic that exists
+//! once for each hub, and nothing is looked up, locked or allocated where it is raised. What can be known when somebody
+//! asks (streams that are open, what waits, what is stored) is not counted at all but looked at then, by
+//! [`crate::Hub::metrics`]. No label can take values without bound: reasons, kinds and the router's own patterns, never
+//! a user, a role or a path.
+//!
+//! What the stream thread counts stands beside it, in [`crate::fanout::Counters`]; what the store's commits cost, in
+//! [`crate::store::Commits`]. `histogram` is a distribution in fixed buckets, `exposition` the text format, `families`
+//! every name, with its type and what it means.
+
+mod exposition;
+mod families;
+mod histogram;
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+pub(crate) use self::families::{Snapshot, Stored, render};
+pub(crate) use self::histogram::Histogram;
+
+/// A number that only rises.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self, more: u64) {
+        self.0.fetch_add(more, Ordering::Relaxed);
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a draft was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refused {
+    /// It breaks a rule of its fields.
+    Invalid,
+    /// Its sender has sent too many test notifications.
+    Rate,
+    /// Too much waits for delivery.
+    Busy,
+    /// The hub is stopping.
+    Draining,
+    /// Too much waits to be stored.
+    StoreFull,
+    /// The store could not write.
+    StoreUnavailable,
+    /// It conflicts with what is stored.
+    Conflict,
+}
+
+impl Refused {
+    const ALL: [(Self, &'static str); 7] = [
+        (Self::Invalid, "invalid"),
+        (Self::Rate, "rate"),
+        (Self::Busy, "busy"),
+        (Self::Draining, "draining"),
+        (Self::StoreFull, "store_full"),
+        (Self::StoreUnavailable, "store_unavailable"),
+        (Self::Conflict, "conflict"),
+    ];
+}
+
+/// Why there was no stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shut {
+    /// The hub is stopping.
+    Draining,
+    /// The user has as many as one may have.
+    User,
+    /// The hub has as many as it may have.
+    Full,
+    /// The store did not answer.
+    Store,
+}
+
+impl Shut {
+    const ALL: [(Self, &'static str); 4] = [
+        (Self::Draining, "draining"),
+        (Self::User, "user"),
+        (Self::Full, "full"),
+        (Self::Store, "store"),
+    ];
+}
+
+/// What one hub has counted since its start.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    refused: [Counter; Refused::ALL.len()],
+    shut: [Counter; Shut::ALL.len()],
+    ephemeral: Counter,
+    duplicates: Counter,
+    throttled: Counter,
+    retries: Counter,
+    failed: Counter,
+    claim_conflicts: Counter,
+    leases_reclaimed: Counter,
+    pruned: Counter,
+    /// By pattern; locked when a router is built and when somebody asks, never by a request.
+    routes: Mutex<Vec<(Cow<'static, str>, Arc<Answers>)>>,
+}
+
+impl Metrics {
+    /// So many drafts were not accepted.
+    pub(crate) fn refused(&self, reason: Refused, drafts: usize) {
+        self.refused[reason as usize].add(drafts as u64);
+    }
+
+    /// A stream was not opened.
+    pub(crate) fn shut(&self, reason: Shut) {
+        self.shut[reason as usize].add(1);
+    }
+
+    /// Recipients were asked after again, and some of them for the last time.
+    pub(crate) fn asked(&self, asked: usize, failed: usize) {
+        self.retries.add(asked as u64);
+        self.failed.add(failed as u64);
+    }
+
+    /// Old entries and their read marks were deleted.
+    pub(crate) fn pruned(&self, rows: usize) {
+        self.pruned.add(rows as u64);
+    }
+
+    /// Where the answers of a route are counted; the same for each router of the hub.
+    pub(crate) fn route(&self, pattern: Cow<'static, str>) -> Arc<Answers> {
+        let mut routes = self.routes();
+        if let Some((_, answers)) = routes.iter().find(|(known, _)| *known == pattern) {
+            return Arc::clone(answers);
+        }
+        let answers = Arc::<Answers>::default();
+        routes.push((pattern, Arc::clone(&answers)));
+        answers
+    }
+
+    fn routes(&self) -> MutexGuard<'_, Vec<(Cow<'static, str>, Arc<Answers>)>> {
+        // Nobody panics while holding it: a push is all that happens.
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// What keeps things from being done twice.
+impl Metrics {
+    /// An ephemeral notification went to the streams that were live.
+    pub(crate) fn ephemeral(&self) {
+        self.ephemeral.add(1);
+    }
+
+    /// A publisher sent again what it had sent, and got the first answer.
+    pub(crate) fn duplicate(&self) {
+        self.duplicates.add(1);
+    }
+
+    /// A draft came within the window of the one before, and was passed over.
+    pub(crate) fn throttled(&self) {
+        self.throttled.add(1);
+    }
+
+    /// Somebody else had taken the same work first.
+    pub(crate) fn claim_conflicts(&self, claims: usize) {
+        self.claim_conflicts.add(claims as u64);
+    }
+
+    /// Claims that had lapsed were taken back.
+    pub(crate) fn leases_reclaimed(&self, leases: usize) {
+        self.leases_reclaimed.add(leases as u64);
+    }
+}
+
+/// How the requests of one route were answered, by the class of the status: 1xx to 5xx.
+#[derive(Debug, Default)]
+pub(crate) struct Answers([Counter; 5]);
+
+impl Answers {
+    const CLASSES: [&'static str; 5] = ["1xx", "2xx", "3xx", "4xx", "5xx"];
+
+    /// A request was answered with this status.
+    pub(crate) fn answered(&self, status: u16) {
+        let class = usize::from(status / 100).saturating_sub(1);
+        if let Some(counter) = self.0.get(class) {
+            counter.add(1);
+        }
+    }
+}
