@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod batch;
 mod body;
+mod deliveries;
 mod handover;
 mod keys;
 mod metrics;
@@ -58,10 +59,11 @@ const NO_ROUTE: &str = "none";
 
 /// What publishers, readers and administrators call: these also mount in other applications.
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
-    use Access::{Admin, ByAction, Public, Publish, Reader, ReaderOrAdmin};
+    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin};
     let mut routes = vec![
         get("/notifications/stream", Reader, stream::stream).without_head(),
         post("/notifications", ByAction, publish::one_endpoint),
+        get("/notifications", Known, deliveries::by_reference),
         post(
             "/notifications/create-and-notify",
             Publish,
@@ -72,6 +74,12 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         post("/notifications/test", Reader, publish::test),
         post("/notifications/{id}/read", Reader, reading::read),
         post("/notifications/read-all", Reader, reading::read_all),
+        get(
+            "/notifications/{id}/deliveries",
+            Publish,
+            deliveries::of_one,
+        ),
+        get("/deliveries", Publish, deliveries::search),
         get("/notifications/status", ReaderOrAdmin, status::status),
         get("/notifications/connections", Admin, status::connections),
         get("/audit/duplicates", Admin, audit::duplicates),

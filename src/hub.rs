@@ -19,9 +19,10 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey};
+use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey, User};
 use crate::clock::Timestamp;
 use crate::config::Config;
+use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery, Which};
 use crate::events;
 use crate::fanout::{self, Counters, Fanout, Passing};
 use crate::inbox::Unread;
@@ -223,6 +224,29 @@ impl Hub {
     /// If the store does not answer.
     pub async fn duplicates(&self, query: DuplicateQuery) -> Result<Vec<Duplicate>, StoreError> {
         self.0.store.duplicates(query).await
+    }
+
+    /// What is known of a notification, and what became of it for each of its recipients. With `reader`, also whether it is
+    /// in their inbox.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn lookup(&self, which: Which, reader: Option<&User>) -> Result<Lookup, StoreError> {
+        let viewer = reader.map(reading::viewer);
+        self.0.store.lookup(LookupQuery { which, viewer }).await
+    }
+
+    /// Deliveries by recipient or by what they came to.
+    ///
+    /// # Errors
+    /// If the store does not answer.
+    pub async fn deliveries(&self, query: DeliveryQuery) -> Result<DeliveryPage, StoreError> {
+        self.0.store.deliveries(query).await
+    }
+
+    /// Which log this is: what event ids begin with.
+    pub fn epoch(&self) -> &Epoch {
+        &self.0.epoch
     }
 
     /// Makes an API key; the text is shown once and kept hashed.

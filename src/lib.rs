@@ -16,6 +16,7 @@
 //! - `fanout`: the one thread that owns all streams; `registry`: who is connected
 //! - `stream`: one stream: owed, behind, live, ended; `replay`: what it reads from the log; `sink`: its socket
 //! - [`sse`]: the only place that knows event-stream syntax
+//! - [`delivery`]: what became of a notification for each of its recipients, and why
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
 //! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
 //! - `metrics`: what is counted, for Prometheus; [`events`]: what the log tells of, by name
@@ -28,6 +29,7 @@ pub mod audience;
 pub mod auth;
 pub mod clock;
 pub mod config;
+pub mod delivery;
 pub mod events;
 mod fanout;
 pub mod http;

@@ -24,6 +24,7 @@ pub use self::commits::Commits;
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
+use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
 use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::notification::{Entry, Notification};
@@ -539,6 +540,12 @@ pub trait Store: Send + Sync + 'static {
         &self,
         query: DuplicateQuery,
     ) -> BoxFuture<'_, Result<Vec<Duplicate>, StoreError>>;
+
+    /// What is known of a notification, and what became of it for each of its recipients.
+    fn lookup(&self, query: LookupQuery) -> BoxFuture<'_, Result<Lookup, StoreError>>;
+
+    /// Deliveries by recipient or by what they came to.
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage, StoreError>>;
 
     /// Whether the store answers.
     fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>>;

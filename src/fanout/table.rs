@@ -469,11 +469,10 @@ impl Table {
             .delivered
             .fetch_add(delivered, Ordering::Relaxed);
         let verdicts = std::mem::take(&mut self.verdicts);
-        let owing = !verdicts.owed.is_empty();
+        let owing = !verdicts.owed.is_empty() || !verdicts.unacknowledged.is_empty();
         if owing
             || verdicts.settled > Position::START
             || !verdicts.sent.is_empty()
-            || !verdicts.unacknowledged.is_empty()
             || !verdicts.marks.is_empty()
         {
             let settled = verdicts.settled;

@@ -34,6 +34,8 @@ pub enum Access {
     ReaderOrAdmin,
     /// Anybody with a valid credential; the action in the body decides what it takes.
     ByAction,
+    /// Anybody with a valid credential; who they are decides what they see.
+    Known,
     /// The scope `publish`.
     Publish,
     /// The scope `admin`.
@@ -48,7 +50,7 @@ impl Access {
     pub(crate) fn check(self, caller: &Caller) -> Result<(), Problem> {
         let scopes = caller.scopes();
         match self {
-            Self::Public | Self::ByAction => Ok(()),
+            Self::Public | Self::ByAction | Self::Known => Ok(()),
             Self::Reader if caller.user().is_some() => Ok(()),
             Self::ReaderOrAdmin if caller.user().is_some() || scopes.admin => Ok(()),
             Self::Publish if scopes.publish || scopes.admin => Ok(()),

@@ -109,7 +109,7 @@ impl Inner {
     }
 }
 
-fn viewer(user: &User) -> Viewer {
+pub(super) fn viewer(user: &User) -> Viewer {
     Viewer {
         user: Arc::clone(&user.id),
         roles: Arc::clone(&user.roles),

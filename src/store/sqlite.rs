@@ -15,6 +15,7 @@
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `claims.rs` | who asks after what is owed, and until when |
+//! | `delivery_log.rs` | what became of each recipient, for whoever asks |
 //! | `pages.rs` | the log as one viewer sees it |
 //! | `reading.rs` | what users have read, and how much they have not |
 //! | `failure.rs` | what errors mean, and who is told |
@@ -23,6 +24,7 @@
 mod accepting;
 mod claims;
 mod deliveries;
+mod delivery_log;
 mod entries;
 mod failure;
 mod idempotency;
@@ -62,6 +64,7 @@ use super::{
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
+use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
 use crate::inbox::Unread;
 use crate::log::Position;
 use crate::notification::{Entry, Notification};
@@ -433,6 +436,18 @@ impl Store for SqliteStore {
     ) -> BoxFuture<'_, Result<Vec<Duplicate>, StoreError>> {
         self.readers
             .ask(move |c| idempotency::duplicates(c, &query))
+            .boxed()
+    }
+
+    fn lookup(&self, query: LookupQuery) -> BoxFuture<'_, Result<Lookup, StoreError>> {
+        self.readers
+            .ask(move |c| delivery_log::lookup(c, &query))
+            .boxed()
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage, StoreError>> {
+        self.readers
+            .ask(move |c| delivery_log::search(c, &query))
             .boxed()
     }
 

@@ -1,6 +1,7 @@
 //! The promises to users, a file for each, through the public surface.
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod asleep;
 mod audience;
 mod bad_input;
 mod command_line;
@@ -26,4 +27,5 @@ mod slow_readers;
 mod store;
 mod support;
 mod tokens;
+mod why;
 mod wire;

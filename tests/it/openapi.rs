@@ -67,7 +67,7 @@ async fn each_operation_says_who_may_call_it() {
             Access::Public => json!([]),
             Access::Reader => json!([{"bearer": ["reader"]}]),
             Access::ReaderOrAdmin => json!([{"bearer": ["reader"]}, {"bearer": ["admin"]}]),
-            Access::ByAction => json!([{"bearer": []}]),
+            Access::ByAction | Access::Known => json!([{"bearer": []}]),
             Access::Publish => json!([{"bearer": ["publish"]}]),
             Access::Admin => json!([{"bearer": ["admin"]}]),
         };

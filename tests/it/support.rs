@@ -132,6 +132,11 @@ impl TestHub {
         self.metrics_addr
     }
 
+    /// The data directory.
+    pub fn data(&self) -> std::path::PathBuf {
+        self.config.serve.data.clone()
+    }
+
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.addr)
     }

@@ -3,22 +3,19 @@
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use campanile::audience::identifier;
 use campanile::auth::{Scope, Scopes, StoredKey, new_key};
 use campanile::clock::Timestamp;
-use campanile::config::Config;
-use campanile::store::sqlite::{SqliteOptions, SqliteStore};
-use campanile::store::{OpenStoreError, Store};
 use clap::Subcommand;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::logging::{self, LogFormat};
 use crate::output;
-use crate::settings::{Settings, authenticator};
+use crate::reach::Reached;
+use crate::settings::Settings;
 
 /// Make, list and revoke the API keys of programs that publish.
 ///
@@ -79,19 +76,20 @@ struct Listed {
 pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     logging::start(settings.environment(), LogFormat::Text, "warn")?;
     let config = settings.load_for(args.data.as_deref())?;
-    let keys = Keys::reach(&config, &args.action).await?;
+    let makes = matches!(args.action, Action::Create { .. });
+    let hub = Reached::of(&config, makes).await?;
     let outcome = match args.action {
-        Action::Create { name, scope } => create(&keys, name, scope.into_iter().collect()).await,
-        Action::List { json } => list(&keys, json).await,
-        Action::Revoke { name } => revoke(&keys, &name).await,
+        Action::Create { name, scope } => create(&hub, name, scope.into_iter().collect()).await,
+        Action::List { json } => list(&hub, json).await,
+        Action::Revoke { name } => revoke(&hub, &name).await,
     };
-    keys.close().await;
+    hub.close().await;
     outcome
 }
 
-async fn create(keys: &Keys, name: Arc<str>, scopes: Scopes) -> anyhow::Result<()> {
-    let key = match keys {
-        Keys::Hub(client) => {
+async fn create(hub: &Reached, name: Arc<str>, scopes: Scopes) -> anyhow::Result<()> {
+    let key = match hub {
+        Reached::Running(client) => {
             let body = json!({"name": name, "scopes": scopes.list()});
             let request = client.request(Method::POST, &["keys"]).json(&body);
             let answer = client.call(request).await?;
@@ -99,23 +97,29 @@ async fn create(keys: &Keys, name: Arc<str>, scopes: Scopes) -> anyhow::Result<(
             key.ok_or_else(|| client.odd("its answer holds no key"))?
                 .to_owned()
         }
-        Keys::Store(store) => {
+        Reached::Stopped(opened) => {
             let (key, stored) = new_key(name, scopes, Timestamp::now());
-            store.insert_key(stored).await?;
+            opened.store.insert_key(stored).await?;
             key
         }
     };
     output::line(&key)
 }
 
-async fn list(keys: &Keys, as_json: bool) -> anyhow::Result<()> {
-    let listed: Vec<Listed> = match keys {
-        Keys::Hub(client) => {
+async fn list(hub: &Reached, as_json: bool) -> anyhow::Result<()> {
+    let listed: Vec<Listed> = match hub {
+        Reached::Running(client) => {
             let answer = client.call(client.request(Method::GET, &["keys"])).await?;
             let list = answer.get("keys").cloned().unwrap_or_default();
             serde_json::from_value(list).map_err(|_| client.odd("its answer is no list of keys"))?
         }
-        Keys::Store(store) => store.keys().await?.into_iter().map(Listed::from).collect(),
+        Reached::Stopped(opened) => opened
+            .store
+            .keys()
+            .await?
+            .into_iter()
+            .map(Listed::from)
+            .collect(),
     };
     if as_json {
         return output::line(&json!({ "keys": listed }).to_string());
@@ -123,58 +127,24 @@ async fn list(keys: &Keys, as_json: bool) -> anyhow::Result<()> {
     output::text(table(&listed).as_bytes())
 }
 
-async fn revoke(keys: &Keys, name: &str) -> anyhow::Result<()> {
-    match keys {
-        Keys::Hub(client) => {
+async fn revoke(hub: &Reached, name: &str) -> anyhow::Result<()> {
+    match hub {
+        Reached::Running(client) => {
             let request = client.request(Method::DELETE, &["keys", name]);
             client.call(request).await?;
         }
-        Keys::Store(store) => {
-            if !store.revoke_key(name.to_owned(), Timestamp::now()).await? {
+        Reached::Stopped(opened) => {
+            if !opened
+                .store
+                .revoke_key(name.to_owned(), Timestamp::now())
+                .await?
+            {
                 return Err(anyhow!("there is no key {name:?} that is not revoked"));
             }
         }
     }
     output::words(&format!("{name} is revoked"));
     Ok(())
-}
-
-/// Where the keys can be had.
-enum Keys {
-    Hub(Client),
-    Store(Arc<dyn Store>),
-}
-
-impl Keys {
-    /// The store's lock decides: whoever holds it is the hub to ask.
-    async fn reach(config: &Config, action: &Action) -> anyhow::Result<Self> {
-        let path = config.serve.database_path();
-        if !path.exists() && !matches!(action, Action::Create { .. }) {
-            return Err(OpenStoreError::Io {
-                path: path.display().to_string(),
-                reason: "there is none".to_owned(),
-            }
-            .into());
-        }
-        let opened =
-            tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default()));
-        match opened.await.context("opening the store panicked")? {
-            Ok(opened) => Ok(Self::Store(opened.store)),
-            Err(locked @ OpenStoreError::Locked { .. }) => {
-                let client = Client::of_running(config, &authenticator(config)?);
-                Ok(Self::Hub(client.map_err(|error| {
-                    anyhow::Error::from(locked).context(error.to_string())
-                })?))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn close(&self) {
-        if let Self::Store(store) = self {
-            store.close().await;
-        }
-    }
 }
 
 impl From<StoredKey> for Listed {

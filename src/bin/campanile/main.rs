@@ -1,5 +1,6 @@
 //! The `campanile` command. Each subcommand is a file of the same name; what several share is [`client`] (calling a
-//! hub), [`events`] (reading its stream), [`exit`] (what went wrong, as a number) and [`output`].
+//! hub), [`reach`] (a running hub or its store), [`events`] (reading a stream), [`exit`] (what went wrong, as a number) and
+//! [`output`].
 //!
 //! Results go to stdout, words to stderr, so that scripts can take the one and people read the other. All this is
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
@@ -14,10 +15,12 @@ mod key;
 mod listen;
 mod logging;
 mod output;
+mod reach;
 mod send;
 mod serve;
 mod settings;
 mod token;
+mod why;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -50,6 +53,7 @@ Examples:
   campanile send --user 42 --message 'Your order has shipped'
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
+  campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
 
 Environment:
   CAMPANILE_<SECTION>_<KEY>   any key of the configuration, such as CAMPANILE_SERVE_LISTEN
@@ -73,6 +77,7 @@ enum Command {
     Listen(listen::Args),
     Token(token::Args),
     Key(key::Args),
+    Why(why::Args),
     Console(console::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -104,6 +109,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Send(args) => block_on(one_thread(), send::run(args, &settings)),
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
+        Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
         Command::Console(args) => block_on(one_thread(), console::run(args, &settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Config(args) => config::run(&args, &settings),

@@ -149,7 +149,11 @@ pub(super) fn unread(
 }
 
 /// Whether an entry is in a viewer's inbox.
-fn is_in_inbox(connection: &Connection, entry: &Entry, viewer: &Viewer) -> Result<bool, Failure> {
+pub(super) fn is_in_inbox(
+    connection: &Connection,
+    entry: &Entry,
+    viewer: &Viewer,
+) -> Result<bool, Failure> {
     if entry.kind != Kind::Notification || !entry.audience.includes(&viewer.user, &viewer.roles) {
         return Ok(false);
     }

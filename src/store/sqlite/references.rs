@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::entries::{millis, stored, unsigned};
+use super::entries::{millis, moment_of, stored, unsigned};
 use super::failure::Failure;
+use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::Notification;
 use crate::reference::{Reference, Zone, drawn};
@@ -27,7 +28,7 @@ pub(super) fn give(
     };
     // The transaction holds the right to write from its beginning, so nobody can come in between. If anything ever did,
     // the primary key would undo this notification.
-    if id_of(connection, &reference)?.is_some() {
+    if given(connection, &reference)?.is_some() {
         return Ok(Err(match wanted {
             Reference::Bring(_) => Refused::ReferenceTaken(reference),
             Reference::Draw(_) => Refused::Collided(reference),
@@ -57,10 +58,15 @@ fn draw(connection: &Connection, prefix: &str, month: &str) -> rusqlite::Result<
     Ok(drawn(prefix, month, number))
 }
 
-/// The notification that has a reference, also after it was pruned.
-pub(super) fn id_of(connection: &Connection, reference: &str) -> rusqlite::Result<Option<Uuid>> {
+/// The notification that has a reference, also after it was pruned, and when it was accepted.
+pub(super) fn given(
+    connection: &Connection,
+    reference: &str,
+) -> rusqlite::Result<Option<(Uuid, Timestamp)>> {
     connection
-        .prepare_cached("SELECT id FROM reference WHERE reference = ?1")?
-        .query_row([reference], |row| row.get(0).map(Uuid::from_bytes))
+        .prepare_cached("SELECT id, created_ms FROM reference WHERE reference = ?1")?
+        .query_row([reference], |row| {
+            Ok((Uuid::from_bytes(row.get(0)?), moment_of(row, 1)?))
+        })
         .optional()
 }

@@ -1,0 +1,152 @@
+//! Why did she (not) get it: what became of one notification, and a search over all of them.
+//!
+//! A publisher sees what they published themselves, an administrator everything; what is somebody else's is 404, whether
+//! it exists or not.
+
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use super::problem::Problem;
+use super::query::Fields;
+use crate::audience::{Recipient, identifier};
+use crate::auth::Caller;
+use crate::clock::Timestamp;
+use crate::delivery::{DeliveryQuery, Lookup, Outcome, Record, Scope, Story, Told, Which};
+use crate::hub::Hub;
+
+const UNKNOWN: &str = "there is no such notification";
+
+/// Whether the caller may know what became of this one.
+fn may_know(caller: &Caller, record: &Record) -> bool {
+    let scopes = caller.scopes();
+    scopes.admin || (scopes.publish && caller.publisher() == record.publisher)
+}
+
+/// `GET /notifications/{id}/deliveries`; the id may also be a reference.
+pub(crate) async fn of_one(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Response, Problem> {
+    let Path(id) = id.map_err(|_| Problem::not_found(UNKNOWN))?;
+    let record = match hub.lookup(Which::parse(&id), None).await? {
+        Lookup::Found(record) if may_know(&caller, &record) => record,
+        Lookup::Pruned { id, created_at } if caller.scopes().admin => {
+            return Err(Problem::not_found(format!(
+                "it was notification {id}, accepted at {created_at}, and is not kept any more"
+            )));
+        }
+        Lookup::Found(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
+            return Err(Problem::not_found(UNKNOWN));
+        }
+    };
+    Ok(Json(Story::whole(&record, hub.epoch())).into_response())
+}
+
+/// `GET /deliveries`.
+pub(crate) async fn search(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Found<'a> {
+        deliveries: Vec<Told<'a>>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        next_cursor: Option<String>,
+    }
+    let scope = scope(&mut fields)?;
+    let query = DeliveryQuery {
+        scope,
+        publisher: (!caller.scopes().admin).then(|| caller.publisher()),
+        since: fields
+            .moment("since", Timestamp::now())?
+            .unwrap_or_default(),
+        cursor: fields.text("before")?,
+        limit: fields.limit()?,
+    };
+    fields.done()?;
+    let page = hub.deliveries(query).await?;
+    let deliveries = page.deliveries.iter();
+    Ok(Json(Found {
+        deliveries: deliveries
+            .map(|delivery| Told::new(delivery, hub.epoch()))
+            .collect(),
+        next_cursor: page.next,
+    })
+    .into_response())
+}
+
+/// Whose: a user's, a role's, everyone's, or all that came to one outcome.
+fn scope(fields: &mut Fields) -> Result<Scope, Problem> {
+    let outcome = match fields.text("outcome")? {
+        None => None,
+        Some(name) => Some(Outcome::named(&name).ok_or_else(|| {
+            let names: Vec<&str> = Outcome::ALL.iter().map(|(_, name)| *name).collect();
+            Problem::field("outcome", format!("must be one of {}", names.join(", ")))
+        })?),
+    };
+    let named = |field: &str, name: &str| {
+        identifier(name).map_err(|error| Problem::field(field, error.to_string()))
+    };
+    match (fields.text("user")?, fields.text("role")?) {
+        (Some(_), Some(_)) => Err(Problem::field("role", "cannot stand together with user")),
+        (Some(user), None) => Ok(Scope::Of(Recipient::User(named("user", &user)?), outcome)),
+        (None, Some(role)) => Ok(Scope::Of(Recipient::Role(named("role", &role)?), outcome)),
+        (None, None) => match outcome {
+            Some(Outcome::Sent) => Err(Problem::field(
+                "outcome",
+                "sent is the rule, and is searched with user or role only",
+            )),
+            Some(outcome) => Ok(Scope::All(outcome)),
+            None => Err(Problem::field(
+                "user",
+                "is missing: say user, role, or an outcome other than sent",
+            )),
+        },
+    }
+}
+
+/// `GET /notifications?reference=`: the notification that has a reference, for whoever may see it.
+pub(crate) async fn by_reference(
+    State(hub): State<Hub>,
+    Extension(caller): Extension<Caller>,
+    mut fields: Fields,
+) -> Result<Response, Problem> {
+    #[derive(Serialize)]
+    struct Found<'a> {
+        notifications: Vec<Story<'a>>,
+    }
+    #[derive(Serialize)]
+    struct Seen<'a> {
+        notifications: Vec<&'a RawValue>,
+    }
+    let reference = fields.text("reference")?;
+    fields.done()?;
+    let Some(reference) = reference else {
+        return Err(Problem::field(
+            "reference",
+            "is missing: inboxes are not listed by this version",
+        ));
+    };
+    let found = hub
+        .lookup(Which::Reference(reference), caller.user())
+        .await?;
+    let notifications = match &found {
+        Lookup::Found(record) if may_know(&caller, record) => {
+            vec![Story::brief(record, hub.epoch())]
+        }
+        Lookup::Found(record) if record.in_inbox => {
+            // Those who are told do not learn who else was, nor who told them.
+            let notifications = vec![Story::brief(record, hub.epoch()).notification];
+            return Ok(Json(Seen { notifications }).into_response());
+        }
+        Lookup::Found(_) | Lookup::Pruned { .. } | Lookup::Unknown => Vec::new(),
+    };
+    Ok(Json(Found { notifications }).into_response())
+}

@@ -1,0 +1,151 @@
+//! Asleep, not gone: a machine that falls asleep takes bytes that it will never read. What its connection never acknowledged
+//! is owed again when the connection ends.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{EventStream, Open, TestHub, to_user};
+
+/// Of all that is written to it, little fits before it has to be read.
+const NARROW: u32 = 2_048;
+
+async fn narrow(hub: &TestHub, user: &str, roles: &[&str]) -> EventStream {
+    let open = Open {
+        receive_buffer: Some(NARROW),
+        ..Open::default()
+    };
+    hub.open_stream(&hub.token(user, roles, &[]), open).await
+}
+
+/// Reads until a heartbeat, which comes after the hub has looked at what was acknowledged.
+async fn heartbeat(stream: &mut EventStream) {
+    while stream.next().await.kind() != "heartbeat" {}
+}
+
+async fn failed(hub: &TestHub, whose: &str) -> Vec<Value> {
+    let response = hub
+        .client()
+        .get(hub.url(&format!("/deliveries?{whose}&outcome=failed")))
+        .bearer_auth(hub.token("admin", &[], &["admin"]))
+        .send()
+        .await
+        .expect("an answer");
+    let answer: Value = response.json().await.expect("JSON");
+    answer["deliveries"].as_array().expect("a list").clone()
+}
+
+fn long(target: Value, number: usize) -> Value {
+    let mut draft = target;
+    draft["message"] = json!(format!("n{number}"));
+    draft["details"] = json!("x".repeat(1_000));
+    if number.is_multiple_of(20) {
+        // The first is more than the client's machine takes: from here on, nothing is ever wholly acknowledged.
+        draft["details"] = json!("x".repeat(16_000));
+        draft["data"] = json!("y".repeat(16_000));
+    }
+    draft
+}
+
+#[tokio::test]
+async fn what_was_written_and_never_acknowledged_is_owed_again_and_comes_with_the_next_stream() {
+    let hub = TestHub::with(|config| config.stream.heartbeat = Duration::from_secs(1)).await;
+    let mut asleep = narrow(&hub, "ann", &[]).await;
+    for number in 0..3 {
+        hub.publish(to_user("ann", number)).await;
+    }
+    assert_eq!(asleep.messages(3).await, ["n0", "n1", "n2"]);
+    heartbeat(&mut asleep).await;
+    for number in 20..40 {
+        hub.publish(long(json!({"targetUserId": "ann"}), number))
+            .await;
+    }
+    let status = hub
+        .until("an empty queue", |s| s["queue"]["depth"] == 0)
+        .await;
+    assert_eq!(status["queue"]["pending"], 0, "the kernel took all of it");
+    drop(asleep);
+    hub.until("its debts", |s| s["queue"]["failed"] == 20).await;
+    let owed = failed(&hub, "user=ann").await;
+    assert_eq!(owed.len(), 20);
+    for delivery in &owed {
+        assert_eq!(
+            delivery["reason"],
+            "the connection broke before it was acknowledged"
+        );
+    }
+
+    let mut awake = hub.stream("ann", &[]).await;
+    let expected: Vec<String> = (20..40).map(|number| format!("n{number}")).collect();
+    assert_eq!(awake.messages(20).await, expected);
+    hub.until("what was owed", |s| s["queue"]["failed"] == 0)
+        .await;
+    hub.publish(to_user("ann", 40)).await;
+    awake.expect_next_message("n40").await;
+    drop(awake);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_and_had_it_settles_it() {
+    let hub = TestHub::with(|config| config.delivery.retry = vec![Duration::from_secs(60)]).await;
+    let mut stream = narrow(&hub, "ann", &[]).await;
+    for number in 0..20 {
+        hub.publish(long(json!({"targetUserId": "ann"}), number))
+            .await;
+    }
+    let mut last = None;
+    for _ in 0..10 {
+        last = stream.notification().await.id;
+    }
+    drop(stream);
+    // No heartbeat has come by, so all of it is in doubt; the client knows better.
+    hub.until("its debts", |s| s["queue"]["pending"] == 20)
+        .await;
+    let mut back = hub.resume("ann", &[], &last.expect("an id")).await;
+    let expected: Vec<String> = (10..20).map(|number| format!("n{number}")).collect();
+    assert_eq!(back.messages(10).await, expected);
+    hub.until("what was owed", |s| s["queue"]["pending"] == 0)
+        .await;
+    drop(back);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_with_everything_acknowledged_owes_nothing() {
+    let hub = TestHub::start().await;
+    let mut stream = hub.stream("ann", &[]).await;
+    for number in 0..20 {
+        hub.publish(to_user("ann", number)).await;
+    }
+    stream.messages(20).await;
+    drop(stream);
+    let status = hub
+        .until("no streams", |s| s["streams"]["total"] == 0)
+        .await;
+    hub.publish(to_user("bob", 1)).await;
+    assert_eq!(status["queue"]["failed"], 0);
+    // Bob's is the only one that anybody was ever asked after for.
+    hub.until("bob's", |s| s["queue"]["failed"] == 1).await;
+    assert!(failed(&hub, "user=ann").await.is_empty());
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_role_that_another_of_its_streams_has_acknowledged_is_not_owed_again() {
+    let hub = TestHub::start().await;
+    let mut awake = hub.stream("bob", &["CREW"]).await;
+    let asleep = narrow(&hub, "ann", &["CREW", "NIGHT"]).await;
+    for number in 0..20 {
+        let target = json!({"targetRoles": ["CREW", "NIGHT"], "targetUserId": "ann"});
+        hub.publish(long(target, number)).await;
+    }
+    awake.messages(20).await;
+    drop(asleep);
+    hub.until("its debts", |s| s["queue"]["failed"] == 40).await;
+    assert_eq!(failed(&hub, "user=ann").await.len(), 20);
+    assert_eq!(failed(&hub, "role=NIGHT").await.len(), 20);
+    assert!(failed(&hub, "role=CREW").await.is_empty());
+    drop(awake);
+    hub.stop().await;
+}
