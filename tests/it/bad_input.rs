@@ -225,42 +225,6 @@ async fn an_unknown_field_is_refused_and_the_one_it_was_meant_to_be_is_suggested
 }
 
 #[tokio::test]
-async fn an_idempotency_key_is_refused_rather_than_passed_over() {
-    let hub = TestHub::start().await;
-    for field in ["id", "notificationId", "idempotencyKey"] {
-        let plain = json!({"message": "m", "everyone": true, field: "order-1"});
-        let form = json!({"action": "create-and-notify", "message": "m", "everyone": true, field: "order-1"});
-        for draft in [plain, form] {
-            let (status, problem) = post(&hub, "/notifications", JSON, draft.to_string()).await;
-            assert_eq!(status, 422, "{problem}");
-            assert_eq!(problem["errors"][0]["field"], field);
-            assert!(problem.to_string().contains("not supported"), "{problem}");
-        }
-    }
-    let draft = json!({"message": "m", "everyone": true});
-    for (path, body) in [
-        ("/notifications", draft.clone()),
-        ("/notifications/create-and-notify", draft.clone()),
-        ("/notifications/broadcast", draft.clone()),
-        ("/notifications/batch", json!([draft])),
-        ("/notifications/test", json!({})),
-    ] {
-        let request = hub
-            .client()
-            .post(hub.url(path))
-            .bearer_auth(hub.token("publisher", &[], &["publish"]))
-            .header("idempotency-key", "order-1")
-            .json(&body);
-        let (status, problem) = answer(request).await;
-        assert_eq!(status, 422, "{path}: {problem}");
-        assert_eq!(problem["errors"][0]["field"], "Idempotency-Key");
-    }
-    let status = hub.status().await;
-    assert_eq!(status["counts"]["published"], 0, "{status}");
-    hub.stop().await;
-}
-
-#[tokio::test]
 async fn a_body_of_65_kib_is_413_with_and_without_a_length() {
     let hub = TestHub::start().await;
     let large =

@@ -87,6 +87,45 @@ async fn answers_are_as_documented() {
         .collect();
     assert_eq!(statuses, [201, 422, 422]);
 
+    let keyed = || {
+        Some(json!({
+            "targetUserIds": ["42", "away"], "message": "m", "reference": "CNC-1126-0007",
+            "idempotencyKey": "k", "throttle": {"key": "t", "window": "1h"}
+        }))
+    };
+    let create = ("createAndNotify", "/notifications/create-and-notify");
+    ask(create, keyed(), 201).await;
+    let again = ask(create, keyed(), 200).await;
+    assert_eq!(again["duplicate"], true);
+    let mut later = keyed().expect("a draft");
+    later["idempotencyKey"] = json!("l");
+    let held_off = ask(create, Some(later), 200).await;
+    assert_eq!(held_off["throttled"], true);
+    let taken = json!({"everyone": true, "message": "m", "reference": "CNC-1126-0007"});
+    ask(create, Some(taken), 409).await;
+    let of_one = "/notifications/CNC-1126-0007/deliveries";
+    let story = ask(("getDeliveries", of_one), None, 200).await;
+    assert_eq!(story["deliveries"].as_array().map(Vec::len), Some(2));
+    ask(
+        ("getDeliveries", "/notifications/none/deliveries"),
+        None,
+        404,
+    )
+    .await;
+    ask(
+        ("searchDeliveries", "/deliveries?user=42&limit=1"),
+        None,
+        200,
+    )
+    .await;
+    ask(("searchDeliveries", "/deliveries?outcome=sent"), None, 422).await;
+    let found = "/notifications?reference=CNC-1126-0007";
+    ask(("findNotification", found), None, 200).await;
+    ask(("findNotification", "/notifications"), None, 422).await;
+    let used = ask(("listDuplicates", "/audit/duplicates?key=k"), None, 200).await;
+    assert_eq!(used["duplicates"].as_array().map(Vec::len), Some(1));
+    ask(("listDuplicates", "/audit/duplicates?limit=0"), None, 422).await;
+
     ask(("healthz", "/healthz"), None, 200).await;
     ask(("readyz", "/readyz"), None, 200).await;
     ask(("getOpenApi", "/openapi.json"), None, 200).await;
@@ -204,8 +243,9 @@ async fn events_on_the_wire_are_as_documented() {
     let mut hub = TestHub::with(|config| config.stream.heartbeat = Duration::from_secs(1)).await;
     let document = Document::of(&hub).await;
     let mut stream = hub.resume("42", &["ADMIN"], "garbage").await;
-    let everything = document.at("/components/examples/ToAUser/value");
-    hub.publish(everything.clone()).await;
+    let mut everything = document.at("/components/examples/ToAUser/value").clone();
+    everything["reference"] = json!({"prefix": "CNC"});
+    hub.publish(everything).await;
     let mut seen = BTreeSet::new();
     let mut check = |event: &Event| {
         document.check_closed("Event", &event.data);
