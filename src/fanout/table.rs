@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::Batch;
-use super::wheel::{TICK, ticks};
+use super::wheel::{COUNTS_SAVED, TICK, ticks};
 use super::{Address, Admission, Command, Inbox, Outgoing, Parts, Passing};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
@@ -51,6 +51,8 @@ pub(super) struct Table {
     pub(super) ends: BTreeSet<(Timestamp, Address)>,
     /// Streams that have been given something new for an inbox since they were told how much is unread.
     pub(super) uncounted: VecDeque<Address>,
+    /// For how many of them the count may be asked for.
+    pub(super) counts: usize,
     /// Streams whose page, or count, could not be read.
     pub(super) reread: Vec<Address>,
     drained: Vec<oneshot::Sender<()>>,
@@ -89,6 +91,7 @@ impl Table {
             open: 0,
             ends: BTreeSet::new(),
             uncounted: VecDeque::new(),
+            counts: COUNTS_SAVED,
             reread: Vec::new(),
             drained: Vec::new(),
             held: Vec::new(),
