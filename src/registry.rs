@@ -128,6 +128,20 @@ impl Registry {
         }
     }
 
+    /// The slots of the first few streams of this recipient, in no order.
+    pub(crate) fn some(&self, recipient: &Recipient, limit: usize) -> Vec<Slot> {
+        match recipient {
+            Recipient::User(user) => self.users.get(user).map_or_else(Vec::new, |places| {
+                let slots = places.iter().filter_map(|place| place.slot);
+                slots.take(limit).collect()
+            }),
+            Recipient::Role(role) => self.roles.get(role).map_or_else(Vec::new, |slots| {
+                slots.iter().take(limit).copied().collect()
+            }),
+            Recipient::Everyone => Vec::new(),
+        }
+    }
+
     /// How many streams there are.
     pub(crate) fn total(&self) -> usize {
         self.total.load(Ordering::Relaxed)

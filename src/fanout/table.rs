@@ -33,6 +33,8 @@ pub(super) const WAKE: Token = Token(usize::MAX);
 /// While more verdicts than this wait for the store, no further batch is let through: then the queue waits, and in the
 /// end publishers are told so.
 const MAX_UNWRITTEN: usize = 50_000;
+/// How many other streams of a recipient are asked whether they have what a broken one may not have had.
+const MAX_OTHERS: usize = 16;
 /// At most so many clients a second are sent back to another hub, or to this one after its start.
 const RETURNS_PER_SECOND: u64 = 2_000;
 
@@ -312,10 +314,12 @@ impl Table {
             return;
         };
         if stream.became_uncounted() {
-            self.uncounted.push_back(Address {
+            let address = Address {
                 slot,
                 serial: stream.serial,
-            });
+            };
+            self.queue_count(address);
+            return self.follow(slot, now);
         }
         let wanted = match stream.next(now) {
             Next::Wait => return,
@@ -345,6 +349,19 @@ impl Table {
             }
             self.reread.push(address);
         }
+    }
+
+    /// Puts a stream among those to be counted. Each stands there once; those that have ended since are left out when there
+    /// are many.
+    fn queue_count(&mut self, address: Address) {
+        if self.uncounted.len() > 2 * self.streams.len() {
+            let streams = &self.streams;
+            self.uncounted.retain(|address| {
+                let stream = streams.get(address.slot as usize).and_then(Option::as_ref);
+                stream.is_some_and(|stream| stream.serial == address.serial)
+            });
+        }
+        self.uncounted.push_back(address);
     }
 
     fn served(&mut self, address: Address, served: Result<ServedPage, StoreError>, now: Instant) {
@@ -444,17 +461,17 @@ impl Table {
         self.parts.counters.ended[stream.why().index()].add(1);
     }
 
-    /// Those for whom a stream stood, unless another open stream of theirs has acknowledged everything up to `upto`.
+    /// Those for whom a stream stood, unless another open stream of theirs has acknowledged everything up to `upto`. Only a
+    /// few are asked: when a network goes, thousands of streams of one role end together.
     fn only_its_own(&mut self, stream: &Stream, upto: Position, now: Instant) -> Vec<Recipient> {
         let viewer = stream.registration().viewer();
         let roles = viewer.roles.iter().cloned().map(Recipient::Role);
         let mut recipients = vec![Recipient::User(Arc::clone(&viewer.user))];
         recipients.extend(roles);
         recipients.retain(|recipient| {
-            let mut slots = Vec::new();
-            self.parts.registry.each(recipient, |slot| slots.push(slot));
+            let others = self.parts.registry.some(recipient, MAX_OTHERS);
             // The stream itself is out of the table already.
-            !slots.into_iter().any(|slot| {
+            !others.into_iter().any(|slot| {
                 let other = self.streams.get_mut(slot as usize);
                 other
                     .and_then(Option::as_mut)

@@ -123,7 +123,7 @@ fn reopen(
          WHERE key = ?1 AND position > ?2 AND position <= ?3 AND inbox = 1
          ORDER BY position DESC LIMIT ?6
          ON CONFLICT (position, key) DO UPDATE SET
-             state = 'owed', next_ms = excluded.next_ms, reopened = 1, changed_ms = excluded.changed_ms,
+             state = 'owed', attempts = 0, next_ms = excluded.next_ms, reopened = 1, changed_ms = excluded.changed_ms,
              reason = excluded.reason
          WHERE state = 'sent'",
     ))?;
