@@ -4,6 +4,7 @@
 //! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
+mod pruning;
 mod reading;
 mod subscribe;
 
@@ -36,6 +37,7 @@ use crate::retry::Retry;
 use crate::status::{self, Status};
 use crate::store::{self, Conflict, Opened, Store, StoreError};
 
+pub use self::pruning::PruneError;
 pub use self::reading::ReadError;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 
@@ -213,10 +215,7 @@ impl Hub {
             owing,
         };
         tasks.spawn(retry.run(draining.clone()));
-        let kept = store::Retention {
-            notifications: config.retention.notifications,
-            broadcasts: config.retention.broadcasts,
-        };
+        let kept = store::Retention::from(&config.retention);
         tasks.spawn(retention::run(Arc::clone(&store), kept, stop.clone()));
         tasks.close();
         replay.close();

@@ -7,14 +7,26 @@ use tokio::time::{MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::config;
 use crate::store::{Retention, Store};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
-/// The most entries deleted in one commit.
-const STEP: usize = 200;
+/// The most that is deleted in one commit.
+pub(crate) const STEP: usize = 200;
 /// The wait between two steps, in which publishers have the store to themselves.
 const PAUSE: Duration = Duration::from_millis(50);
+
+impl From<&config::Retention> for Retention {
+    fn from(kept: &config::Retention) -> Self {
+        Self {
+            notifications: kept.notifications,
+            broadcasts: kept.broadcasts,
+            idempotency: kept.idempotency,
+            audit: kept.audit,
+        }
+    }
+}
 
 /// Runs until `stop`.
 pub(crate) async fn run(store: Arc<dyn Store>, retention: Retention, stop: CancellationToken) {
@@ -23,10 +35,10 @@ pub(crate) async fn run(store: Arc<dyn Store>, retention: Retention, stop: Cance
     while stop.run_until_cancelled(look.tick()).await.is_some() {
         loop {
             match store.prune(Timestamp::now(), retention, STEP).await {
-                Ok(gone) if gone == STEP => {}
+                Ok(pruned) if pruned.more => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "old entries could not be deleted; trying again later");
+                    tracing::warn!(%error, "what is old could not be deleted; trying again later");
                     break;
                 }
             }

@@ -13,6 +13,7 @@
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `pages.rs` | the log as one viewer sees it |
+//! | `prune.rs` | what is older than it is kept, and how it goes |
 //! | `reading.rs` | what users have read, and how much they have not |
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
@@ -24,6 +25,7 @@ mod keys;
 mod mailbox;
 mod open;
 mod pages;
+mod prune;
 mod reader;
 mod reading;
 mod schema;
@@ -48,8 +50,9 @@ use self::reader::Readers;
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page,
-    PageQuery, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts, Viewer,
+    Aged, Appended, Asked, Conflict, Counts, HANDOVER_COMMITS, Marked, OpenStoreError, Opened,
+    Page, PageQuery, Pruned, Retention, RetrySchedule, Start, StartQuery, Store, StoreError,
+    Verdicts, Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -367,8 +370,18 @@ impl Store for SqliteStore {
         now: Timestamp,
         retention: Retention,
         limit: usize,
-    ) -> BoxFuture<'_, Result<usize, StoreError>> {
-        self.write(move |c| entries::prune(c, now, retention, limit))
+    ) -> BoxFuture<'_, Result<Pruned, StoreError>> {
+        self.write(move |c| prune::prune(c, now, retention, limit))
+            .boxed()
+    }
+
+    fn aged(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+    ) -> BoxFuture<'_, Result<Aged, StoreError>> {
+        self.readers
+            .ask(move |c| prune::aged(c, now, retention))
             .boxed()
     }
 

@@ -1,12 +1,13 @@
 //! What the store promises, whichever store it is.
 //!
 //! `log`, `verdicts`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and asks nothing of it but the
-//! contract. `opening` and `file` are about SQLite's file.
+//! contract. `opening`, `file` and `pruning` are about SQLite's file.
 
 mod file;
 mod log;
 mod opening;
 mod places;
+mod pruning;
 mod reading;
 mod verdicts;
 
@@ -19,7 +20,7 @@ use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
-use campanile::store::{Opened, PageQuery, StartQuery, Store, Verdicts, Viewer};
+use campanile::store::{Opened, PageQuery, Retention, StartQuery, Store, Verdicts, Viewer};
 use tempfile::TempDir;
 use uuid::Uuid;
 
@@ -150,6 +151,16 @@ fn begin(viewer: Viewer, cursor: Option<u64>, head: u64) -> StartQuery {
 async fn seen(store: &dyn Store, query: PageQuery) -> Vec<u64> {
     let page = store.page(query).await.expect("a page");
     page.entries.iter().map(|e| e.entry.position.0).collect()
+}
+
+/// Keeps everything for as long.
+fn keeping(kept: Duration) -> Retention {
+    Retention {
+        notifications: kept,
+        broadcasts: kept,
+        idempotency: kept,
+        audit: kept,
+    }
 }
 
 /// The bytes of a store with something in it, closed.

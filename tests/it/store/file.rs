@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use campanile::audience::Recipient;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Retention, RetrySchedule, StoreError};
+use campanile::store::{RetrySchedule, StoreError};
 use futures::future::join_all;
 use rusqlite::Connection;
 
@@ -152,13 +152,9 @@ async fn a_full_disk_refuses_whole_commits_and_there_is_room_again_after_pruning
     assert_eq!(handed, accepted);
 
     settled(&*store, accepted).await;
-    let retention = Retention {
-        notifications: Duration::ZERO,
-        broadcasts: Duration::ZERO,
-    };
     let later = Timestamp::now().saturating_add(A_MINUTE);
-    let pruned = store.prune(later, retention, 100).await;
-    assert_eq!(pruned.expect("pruning works") as u64, accepted);
+    let pruned = store.prune(later, keeping(Duration::ZERO), 100).await;
+    assert_eq!(pruned.expect("pruning works").gone.total(), accepted);
     let next = stored(&*store, vec![large()]).await;
     assert_eq!(next, Position(accepted + 1));
 }
@@ -196,11 +192,8 @@ async fn the_counts_are_what_a_scan_would_count() {
         let later = now.saturating_add(A_MINUTE * u32::try_from(round).unwrap());
         store.ask_again(later, schedule, 4).await.expect("asked");
         if round % 5 == 0 && round < 20 {
-            let retention = Retention {
-                notifications: Duration::ZERO,
-                broadcasts: Duration::ZERO,
-            };
-            store.prune(later, retention, 7).await.expect("pruned");
+            let pruned = store.prune(later, keeping(Duration::ZERO), 7).await;
+            pruned.expect("pruned");
         }
         let counts = store.counts().await.expect("counts");
         let scan = |sql: &str| -> u64 {
