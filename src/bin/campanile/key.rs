@@ -1,24 +1,21 @@
-//! `campanile key`: the API keys of programs that publish. A running hub has its store to itself and its keys in
-//! memory, so then it is asked over HTTP; when none runs, the store is opened here.
+//! `campanile key`: the API keys of programs that publish. A running hub has them in memory, and so must be asked; when
+//! none runs, they are in its store.
 
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use campanile::audience::identifier;
 use campanile::auth::{Scope, Scopes, StoredKey, new_key};
 use campanile::clock::Timestamp;
-use campanile::config::Config;
-use campanile::store::sqlite::{SqliteOptions, SqliteStore};
-use campanile::store::{OpenStoreError, Store};
 use clap::Subcommand;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::client::Client;
 use crate::logging::{self, LogFormat};
 use crate::output;
-use crate::settings::{Settings, authenticator};
+use crate::reach::Reached;
+use crate::settings::Settings;
 
 /// Make, list and revoke the API keys of programs that publish.
 ///
@@ -79,7 +76,8 @@ struct Listed {
 pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     logging::start(settings.environment(), LogFormat::Text, "warn")?;
     let config = settings.load_for(args.data.as_deref())?;
-    let keys = Keys::reach(&config, &args.action).await?;
+    let makes = matches!(args.action, Action::Create { .. });
+    let keys = Reached::of(&config, makes).await?;
     let outcome = match args.action {
         Action::Create { name, scope } => create(&keys, name, scope.into_iter().collect()).await,
         Action::List { json } => list(&keys, json).await,
@@ -89,9 +87,9 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     outcome
 }
 
-async fn create(keys: &Keys, name: Arc<str>, scopes: Scopes) -> anyhow::Result<()> {
+async fn create(keys: &Reached, name: Arc<str>, scopes: Scopes) -> anyhow::Result<()> {
     let key = match keys {
-        Keys::Hub(client) => {
+        Reached::Hub(client) => {
             let body = json!({"name": name, "scopes": scopes.list()});
             let request = client.request(Method::POST, &["keys"]).json(&body);
             let answer = client.call(request).await?;
@@ -99,7 +97,7 @@ async fn create(keys: &Keys, name: Arc<str>, scopes: Scopes) -> anyhow::Result<(
             key.ok_or_else(|| client.odd("its answer holds no key"))?
                 .to_owned()
         }
-        Keys::Store(store) => {
+        Reached::Store(store) => {
             let (key, stored) = new_key(name, scopes, Timestamp::now());
             store.insert_key(stored).await?;
             key
@@ -108,14 +106,14 @@ async fn create(keys: &Keys, name: Arc<str>, scopes: Scopes) -> anyhow::Result<(
     output::line(&key)
 }
 
-async fn list(keys: &Keys, as_json: bool) -> anyhow::Result<()> {
+async fn list(keys: &Reached, as_json: bool) -> anyhow::Result<()> {
     let listed: Vec<Listed> = match keys {
-        Keys::Hub(client) => {
+        Reached::Hub(client) => {
             let answer = client.call(client.request(Method::GET, &["keys"])).await?;
             let list = answer.get("keys").cloned().unwrap_or_default();
             serde_json::from_value(list).map_err(|_| client.odd("its answer is no list of keys"))?
         }
-        Keys::Store(store) => store.keys().await?.into_iter().map(Listed::from).collect(),
+        Reached::Store(store) => store.keys().await?.into_iter().map(Listed::from).collect(),
     };
     if as_json {
         return output::line(&json!({ "keys": listed }).to_string());
@@ -123,13 +121,13 @@ async fn list(keys: &Keys, as_json: bool) -> anyhow::Result<()> {
     output::text(table(&listed).as_bytes())
 }
 
-async fn revoke(keys: &Keys, name: &str) -> anyhow::Result<()> {
+async fn revoke(keys: &Reached, name: &str) -> anyhow::Result<()> {
     match keys {
-        Keys::Hub(client) => {
+        Reached::Hub(client) => {
             let request = client.request(Method::DELETE, &["keys", name]);
             client.call(request).await?;
         }
-        Keys::Store(store) => {
+        Reached::Store(store) => {
             if !store.revoke_key(name.to_owned(), Timestamp::now()).await? {
                 return Err(anyhow!("there is no key {name:?} that is not revoked"));
             }
@@ -137,44 +135,6 @@ async fn revoke(keys: &Keys, name: &str) -> anyhow::Result<()> {
     }
     output::words(&format!("{name} is revoked"));
     Ok(())
-}
-
-/// Where the keys can be had.
-enum Keys {
-    Hub(Client),
-    Store(Arc<dyn Store>),
-}
-
-impl Keys {
-    /// The store's lock decides: whoever holds it is the hub to ask.
-    async fn reach(config: &Config, action: &Action) -> anyhow::Result<Self> {
-        let path = config.serve.database_path();
-        if !path.exists() && !matches!(action, Action::Create { .. }) {
-            return Err(OpenStoreError::Io {
-                path: path.display().to_string(),
-                reason: "there is none".to_owned(),
-            }
-            .into());
-        }
-        let opened =
-            tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default()));
-        match opened.await.context("opening the store panicked")? {
-            Ok(opened) => Ok(Self::Store(opened.store)),
-            Err(locked @ OpenStoreError::Locked { .. }) => {
-                let client = Client::of_running(config, &authenticator(config)?);
-                Ok(Self::Hub(client.map_err(|error| {
-                    anyhow::Error::from(locked).context(error.to_string())
-                })?))
-            }
-            Err(error) => Err(error.into()),
-        }
-    }
-
-    async fn close(&self) {
-        if let Self::Store(store) = self {
-            store.close().await;
-        }
-    }
 }
 
 impl From<StoredKey> for Listed {

@@ -1,5 +1,6 @@
 //! The `campanile` command. Each subcommand is a file of the same name; what several share is [`client`] (calling a
-//! hub), [`events`] (reading its stream), [`exit`] (what went wrong, as a number) and [`output`].
+//! hub), [`reach`] (it, or its store), [`events`] (reading its stream), [`exit`] (what went wrong, as a number) and
+//! [`output`].
 //!
 //! Results go to stdout, words to stderr, so that scripts can take the one and people read the other. All this is
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
@@ -14,6 +15,8 @@ mod key;
 mod listen;
 mod logging;
 mod output;
+mod prune;
+mod reach;
 mod send;
 mod serve;
 mod settings;
@@ -73,6 +76,7 @@ enum Command {
     Listen(listen::Args),
     Token(token::Args),
     Key(key::Args),
+    Prune(prune::Args),
     Console(console::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -104,6 +108,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Send(args) => block_on(one_thread(), send::run(args, &settings)),
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
+        Command::Prune(args) => block_on(one_thread(), prune::run(args, &settings)),
         Command::Console(args) => block_on(one_thread(), console::run(args, &settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Config(args) => config::run(&args, &settings),
