@@ -14,6 +14,7 @@ mod heartbeats;
 mod order;
 mod other_clients;
 mod owed;
+mod pruning;
 mod reading;
 mod resume;
 mod routes;
