@@ -8,6 +8,7 @@
 //! | --- | --- |
 //! | `schema.rs`, `schema/` | the tables, as the steps that led to them |
 //! | `open.rs` | opening, creating, refusing |
+//! | `copy.rs`, `unfinished.rs` | copies, made and put back; files that are whole before they are seen |
 //! | `writer.rs` | the thread that writes, and its commits |
 //! | `mailbox.rs` | verdicts on their way to the next commit |
 //! | `reader.rs` | the threads that read |
@@ -18,6 +19,7 @@
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
 
+mod copy;
 mod deliveries;
 mod entries;
 mod failure;
@@ -30,6 +32,7 @@ mod reader;
 mod reading;
 mod schema;
 mod threads;
+mod unfinished;
 mod writer;
 
 use std::path::Path;
@@ -43,6 +46,7 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
+pub use self::copy::{Copied, CopyError, Restore, Restored, back_up, restore};
 use self::deliveries::InDoubt;
 use self::failure::{Failure, Health, closed};
 use self::mailbox::Mailbox;
@@ -74,6 +78,9 @@ pub struct SqliteOptions {
     pub first_ask: Duration,
     /// Draws a new epoch: the file was put back from a copy, and positions may mean other entries than before.
     pub new_epoch: bool,
+    /// It is opened to be served, so a file that is marked as a copy (see [`back_up`]) gets its new epoch. Without this it
+    /// stays marked.
+    pub to_serve: bool,
     /// Threads that read, at least one.
     pub readers: usize,
     /// The most pages (of 4 KiB) that the file may have: beyond, it is as if the disk were full. None: what SQLite
@@ -88,6 +95,7 @@ impl Default for SqliteOptions {
             max_waiting: 4_096,
             first_ask: Duration::from_secs(1),
             new_epoch: false,
+            to_serve: true,
             readers: 2,
             max_pages: None,
         }

@@ -5,6 +5,7 @@
 //! Results go to stdout, words to stderr, so that scripts can take the one and people read the other. All this is
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
 
+mod backup;
 mod client;
 mod completions;
 mod config;
@@ -17,6 +18,7 @@ mod logging;
 mod output;
 mod prune;
 mod reach;
+mod restore;
 mod send;
 mod serve;
 mod settings;
@@ -77,6 +79,8 @@ enum Command {
     Token(token::Args),
     Key(key::Args),
     Prune(prune::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Console(console::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -109,6 +113,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Prune(args) => block_on(one_thread(), prune::run(args, &settings)),
+        Command::Backup(args) => block_on(one_thread(), backup::run(args, &settings)),
+        Command::Restore(args) => block_on(one_thread(), restore::run(args, &settings)),
         Command::Console(args) => block_on(one_thread(), console::run(args, &settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Config(args) => config::run(&args, &settings),

@@ -28,8 +28,11 @@ impl Reached {
             }
             .into());
         }
-        let opened =
-            tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default()));
+        let options = SqliteOptions {
+            to_serve: false,
+            ..SqliteOptions::default()
+        };
+        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, options));
         match opened.await.context("opening the store panicked")? {
             Ok(opened) => Ok(Self::Store(opened.store)),
             Err(locked @ OpenStoreError::Locked { .. }) => {

@@ -7,6 +7,9 @@ use std::path::Path;
 
 use rusqlite::Connection;
 
+use super::copy::{open_unseen, vacuum_into};
+use crate::log::Epoch;
+
 /// Each version's step, from 1 on.
 const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
 
@@ -41,10 +44,22 @@ pub(super) fn build(connection: &Connection, from: i64) -> rusqlite::Result<()> 
     connection.pragma_update(None, "user_version", VERSION)
 }
 
-/// Takes an older file to [`VERSION`], wholly or not at all, after a copy of it stands at `copy`.
-pub(super) fn migrate(connection: &Connection, from: i64, copy: &Path) -> rusqlite::Result<()> {
-    tracing::info!(from, to = VERSION, copy = %copy.display(), "the store is of an older version: it is copied, then brought up to date");
-    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
+/// Copies an older store to `copy`, an empty file, before it is touched. The copy has an epoch of its own: whoever puts it
+/// back gives positions a second time.
+pub(super) fn copy(connection: &Connection, copy: &Path) -> rusqlite::Result<()> {
+    vacuum_into(connection, copy)?;
+    let copy = open_unseen(copy)?;
+    copy.execute("UPDATE hub SET epoch = ?1", [Epoch::random().as_str()])?;
+    copy.close().map_err(|(_, error)| error)
+}
+
+/// Takes an older file to [`VERSION`], wholly or not at all.
+pub(super) fn migrate(connection: &Connection, from: i64) -> rusqlite::Result<()> {
+    tracing::info!(
+        from,
+        to = VERSION,
+        "the store is of an older version and is brought up to date"
+    );
     let transaction = connection.unchecked_transaction()?;
     build(&transaction, from)?;
     transaction.commit()
