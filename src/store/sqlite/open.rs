@@ -29,7 +29,7 @@ const HEADER_BYTES: usize = 100;
 /// "CAMP" in ASCII: what the header of a Campanile store says it is.
 pub(super) const APPLICATION_ID: i32 = 0x4341_4d50;
 /// How long a statement waits for a lock that somebody else holds (a backup, a person with the SQLite shell).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than the statements there are, with those that depend on the number of a viewer's keys.
 const CACHED_STATEMENTS: usize = 160;
 

@@ -224,6 +224,37 @@ async fn the_counts_are_what_a_scan_would_count() {
     assert!(end.owed > 0 && end.failed > 0 && end.broadcasts > 0);
 }
 
+#[tokio::test]
+async fn a_backup_that_reads_for_long_holds_up_nobody_who_publishes() {
+    let place = Directory::new();
+    let store = place.open().store;
+    stored(&*store, vec![to_user("42")]).await;
+    let reader = Connection::open(place.file()).expect("a connection");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM entry")
+        .expect("a moment to read");
+    let wal = place.file().with_extension("db-wal");
+    let large = || Notification {
+        body: "x".repeat(4_000_000).into(),
+        ..to_user("42")
+    };
+    let mut longest = Duration::ZERO;
+    // Past the size at which the log is cut back, which it cannot be while it is read.
+    while std::fs::metadata(&wal).expect("a log").len() < 100 * 1024 * 1024 {
+        let begun = std::time::Instant::now();
+        stored(&*store, vec![large()]).await;
+        stored(&*store, vec![to_user("42")]).await;
+        longest = longest.max(begun.elapsed());
+    }
+    // SQLite would wait for its reader for as long as for any lock.
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    reader.execute_batch("ROLLBACK").expect("it has read");
+    stored(&*store, (0..40).map(|_| large()).collect()).await;
+    stored(&*store, vec![to_user("42")]).await;
+    let cut_back = std::fs::metadata(&wal).expect("a log").len();
+    assert!(cut_back < 64 * 1024 * 1024, "{cut_back}");
+}
+
 /// Where the child that is killed keeps its store.
 const CHILDS_STORE: &str = "CAMPANILE_TEST_STORE";
 
