@@ -2,6 +2,7 @@
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
 mod audience;
+mod backup;
 mod bad_input;
 mod command_line;
 mod configuration;

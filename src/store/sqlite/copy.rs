@@ -99,7 +99,7 @@ pub struct Restored {
 /// # Errors
 /// [`CopyError`]; then nothing is at `target` that was not there before.
 pub fn back_up(database: &Path, target: &Path, replace: bool) -> Result<Copied, CopyError> {
-    let source = read_only(database)?;
+    let source = open_beside(database)?;
     may_be_written(target, database, replace)?;
     has_no_log(target)?;
     let unfinished = Unfinished::beside(target).map_err(|error| cannot_write(target, &error))?;
@@ -132,7 +132,7 @@ pub fn restore(backup: &Path, database: &Path, options: Restore) -> Result<Resto
     if !options.replace {
         has_no_log(database)?;
     }
-    let source = read_only(backup)?;
+    let source = open_beside(backup)?;
     check_whole(backup, &source)?;
     let unfinished =
         Unfinished::beside(database).map_err(|error| cannot_write(database, &error))?;
@@ -152,9 +152,10 @@ pub fn restore(backup: &Path, database: &Path, options: Restore) -> Result<Resto
     })
 }
 
-/// Opens a store to read it, whoever else does. By SQLite alone: to open and close the file beside it would let go of
-/// the locks that a hub in this process has on it (POSIX, fcntl).
-fn read_only(path: &Path) -> Result<Connection, OpenStoreError> {
+/// Opens a store to read it, whoever serves it meanwhile. With the right to write, if we have it: who closes last, and may
+/// not write, leaves a log beside a file that had none. By SQLite alone: to open the file ourselves, and close it, would let go
+/// of the locks that a hub in this process has on it (POSIX, fcntl).
+fn open_beside(path: &Path) -> Result<Connection, OpenStoreError> {
     if !path.exists() {
         return Err(there_is_none(path));
     }
@@ -166,7 +167,7 @@ fn read_only(path: &Path) -> Result<Connection, OpenStoreError> {
         Some(ErrorCode::NotADatabase) => foreign("it is not an SQLite database"),
         _ => refused(path, &error),
     };
-    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(sql)?;
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
     let pragma = |name| -> Result<i64, OpenStoreError> {
         connection
             .pragma_query_value(None, name, |row| row.get(0))
