@@ -489,7 +489,8 @@ async fn a_copy_is_one_file_for_its_owner_alone_whether_the_hub_was_stopped_or_k
     hub.kill().await;
     // An earlier attempt was killed as well.
     let left = home.copies.path().join("copy.db.unfinished");
-    std::fs::write(left, "half a copy").expect("a file");
+    std::fs::write(&left, "half a copy").expect("a file");
+    std::fs::write(left.with_extension("unfinished-journal"), "its journal").expect("a file");
     assert_eq!(home.backup(&["--force"]).await.0, 0);
     assert_eq!(names(home.copies.path(), ""), ["copy.db"]);
     assert_eq!(mode(&home.copy()), 0o600);

@@ -23,7 +23,11 @@ impl Unfinished {
         clear_away(&path)?;
         let file = private(OpenOptions::new().create_new(true)).open(&path)?;
         lock(&file, &path)?;
-        Ok(Self { path, file })
+        // SQLite would take it for the new file's, and undo by it what that never did.
+        match std::fs::remove_file(beside(&path, "-journal")) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
+            _ => Ok(Self { path, file }),
+        }
     }
 
     /// Where it is written.
