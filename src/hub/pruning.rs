@@ -23,7 +23,7 @@ impl Hub {
         &self.0.config.retention
     }
 
-    /// Deletes what is older than `kept` says: one step, at most 200 things, so that publishers hardly wait. Whoever
+    /// Deletes what is older than `kept` says: one step, at most 100 things, so that publishers hardly wait. Whoever
     /// wants all of it gone asks again while there is more.
     ///
     /// # Errors
