@@ -55,6 +55,7 @@ Examples:
   campanile send --user 42 --message 'Your order has shipped'
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
+  campanile backup monday.db                       copy the store, whether the hub runs or not
 
 Environment:
   CAMPANILE_<SECTION>_<KEY>   any key of the configuration, such as CAMPANILE_SERVE_LISTEN
@@ -66,7 +67,7 @@ Exit status:
   0  done
   1  it did not work
   2  wrong usage or configuration
-  3  the store or the secret cannot be opened: rights missing, in use, damaged, full
+  3  the store, a copy of one, or the secret cannot be opened: rights missing, in use, damaged, full
   4  the hub cannot be reached
   5  not allowed: the hub refused the credentials (401, 403)";
 
