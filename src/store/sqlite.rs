@@ -8,7 +8,8 @@
 //! | --- | --- |
 //! | `schema.rs`, `schema/` | the tables, as the steps that led to them |
 //! | `open.rs` | opening, creating, refusing |
-//! | `copy.rs`, `unfinished.rs` | copies, made and put back; files that are whole before they are seen |
+//! | `upgrade.rs` | an older file is brought up to date |
+//! | `copy.rs`, `restore.rs`, `unfinished.rs` | copies, made and put back; files that are whole before they are seen |
 //! | `writer.rs` | the thread that writes, and its commits |
 //! | `mailbox.rs` | verdicts on their way to the next commit |
 //! | `reader.rs` | the threads that read |
@@ -30,9 +31,11 @@ mod pages;
 mod prune;
 mod reader;
 mod reading;
+mod restore;
 mod schema;
 mod threads;
 mod unfinished;
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -46,11 +49,12 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
-pub use self::copy::{Copied, CopyError, Restore, Restored, back_up, restore};
+pub use self::copy::{Copied, CopyError, back_up};
 use self::deliveries::InDoubt;
 use self::failure::{Failure, Health, closed};
 use self::mailbox::Mailbox;
 use self::reader::Readers;
+pub use self::restore::{Restore, Restored, restore};
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{

@@ -1,4 +1,4 @@
-//! Copies of a store: made while it is served or not, and put back.
+//! Copies of a store, made while it is served or not.
 //!
 //! A copy is one consistent moment of the store, in one file that needs nothing beside it. It is *marked*: positions that
 //! the store gives after that moment may be given again, to other notifications, by whoever serves the copy. So the
@@ -8,32 +8,22 @@
 //! Nothing is overwritten that was not to be, and what is in its place is whole: see `unfinished.rs`. The secret that
 //! signs tokens is a file of its own, and in no copy.
 
-use std::fs::File;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::path::Path;
 
 use rusqlite::types::{ToSqlOutput, ValueRef};
-use rusqlite::{Connection, ErrorCode, OpenFlags, params};
-use time::OffsetDateTime;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
-use super::entries::{millis, unsigned};
-use super::open::{
-    APPLICATION_ID, beside, check, connect, dated, inspect, io, known_version, lock,
-    make_directory, refused,
-};
+use super::entries::unsigned;
+use super::open::{APPLICATION_ID, beside, check, connect, io, known_version, refused};
 use super::schema;
-use super::unfinished::{Unfinished, sync_directory};
-use crate::clock::Timestamp;
+use super::unfinished::Unfinished;
 use crate::store::OpenStoreError;
 
 /// What SQLite keeps beside a database that is open, or was when its process was killed: a part of what was committed.
-const LOGS: [&str; 2] = ["-wal", "-journal"];
-
-/// How far the months of a counter may be from UTC's: the zones east and west of it.
-const ZONES: [Duration; 2] = [Duration::from_hours(14), Duration::from_hours(12)];
+pub(super) const LOGS: [&str; 2] = ["-wal", "-journal"];
 
 /// Why there is no copy, or why it was not put back. What was there before still is.
 #[derive(Debug, thiserror::Error)]
@@ -70,27 +60,6 @@ pub struct Copied {
     pub bytes: u64,
 }
 
-/// How a copy is put back.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Restore {
-    /// Added to the last number of every reference counter, so that numbers which were given after the copy was made are
-    /// not given again. A counter that lacks the present month gets it, and this as its last number.
-    pub advance_references: u32,
-    /// A store that is in place is moved aside; without this it is left there, and nothing is restored.
-    pub replace: bool,
-}
-
-/// What was put back.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Restored {
-    /// What is in it.
-    pub copied: Copied,
-    /// How many reference counters were advanced.
-    pub advanced: usize,
-    /// Where the store is that was in its place.
-    pub set_aside: Option<PathBuf>,
-}
-
 /// Copies the store in `database` to `target`, whether a hub serves it or not: what was committed before this call is in
 /// the copy, and publishing goes on. What is at `target` is only replaced if `replace` says so. Blocks on the disk.
 ///
@@ -115,47 +84,10 @@ pub fn back_up(database: &Path, target: &Path, replace: bool) -> Result<Copied, 
     Ok(copied)
 }
 
-/// Puts a copy back as the store in `database`, which no hub may be serving. The copy is checked whole before anything
-/// is touched, and stays as it is. Blocks on the disk.
-///
-/// # Errors
-/// [`CopyError`]; then the store that was in place still is.
-pub fn restore(backup: &Path, database: &Path, options: Restore) -> Result<Restored, CopyError> {
-    if !inspect(backup)? {
-        return Err(there_is_none(backup).into());
-    }
-    make_directory(database)?;
-    let lock = lock(database)?;
-    // Where a link points to is where the store lies, and what SQLite keeps beside it.
-    let database = &std::fs::canonicalize(database).unwrap_or_else(|_| database.to_owned());
-    may_be_written(database, backup, options.replace)?;
-    if !options.replace {
-        has_no_log(database)?;
-    }
-    let source = open_beside(backup)?;
-    check_whole(backup, &source)?;
-    let unfinished =
-        Unfinished::beside(database).map_err(|error| cannot_write(database, &error))?;
-    copy_into(&source, &unfinished, backup, database)?;
-    drop(source);
-    let now = Timestamp::now();
-    let (copied, advanced) = complete(unfinished.path(), database, |connection| {
-        advance_references(connection, options.advance_references, now)
-    })?;
-    let set_aside =
-        take_place(unfinished, database, now).map_err(|error| cannot_write(database, &error))?;
-    drop(lock);
-    Ok(Restored {
-        copied,
-        advanced,
-        set_aside,
-    })
-}
-
 /// Opens a store to read it, whoever serves it meanwhile. With the right to write, if we have it: who closes last, and may
 /// not write, leaves a log beside a file that had none. By SQLite alone: to open the file ourselves, and close it, would let go
 /// of the locks that a hub in this process has on it (POSIX, fcntl).
-fn open_beside(path: &Path) -> Result<Connection, OpenStoreError> {
+pub(super) fn open_beside(path: &Path) -> Result<Connection, OpenStoreError> {
     if !path.exists() {
         return Err(there_is_none(path));
     }
@@ -180,22 +112,8 @@ fn open_beside(path: &Path) -> Result<Connection, OpenStoreError> {
     Ok(connection)
 }
 
-/// Every page and every index. Reads the whole file.
-fn check_whole(path: &Path, connection: &Connection) -> Result<(), OpenStoreError> {
-    let found: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(|error| refused(path, &error))?;
-    if found == "ok" {
-        return Ok(());
-    }
-    Err(OpenStoreError::Damaged {
-        path: path.display().to_string(),
-        reason: found.split_whitespace().collect::<Vec<_>>().join(" "),
-    })
-}
-
 /// Whether a file may be put at `place`, which `source` is copied to.
-fn may_be_written(place: &Path, source: &Path, replace: bool) -> Result<(), CopyError> {
+pub(super) fn may_be_written(place: &Path, source: &Path, replace: bool) -> Result<(), CopyError> {
     if let (Ok(place), Ok(source_file)) = (place.metadata(), source.metadata())
         && (place.dev(), place.ino()) == (source_file.dev(), source_file.ino())
     {
@@ -211,7 +129,7 @@ fn may_be_written(place: &Path, source: &Path, replace: bool) -> Result<(), Copy
 }
 
 /// A log that lies there would be taken for the new file's; and while a store is served, there is one.
-fn has_no_log(place: &Path) -> Result<(), CopyError> {
+pub(super) fn has_no_log(place: &Path) -> Result<(), CopyError> {
     let logs = LOGS.map(|suffix| beside(place, suffix));
     match logs.iter().find(|log| is_taken(log)) {
         Some(log) => Err(in_the_way(log, "it belongs to another store")),
@@ -219,18 +137,21 @@ fn has_no_log(place: &Path) -> Result<(), CopyError> {
     }
 }
 
-fn is_taken(path: &Path) -> bool {
+pub(super) fn is_taken(path: &Path) -> bool {
     path.symlink_metadata().is_ok()
 }
 
 /// Writes one moment of a store into a file, whoever else writes the store.
-fn copy_into(
+pub(super) fn copy_into(
     source: &Connection,
     unfinished: &Unfinished,
     from: &Path,
     to: &Path,
 ) -> Result<(), CopyError> {
-    vacuum_into(source, unfinished.path()).map_err(|error| {
+    let copied = unfinished
+        .syncing_meanwhile(|| vacuum_into(source, unfinished.path()))
+        .map_err(|error| cannot_write(to, &error))?;
+    copied.map_err(|error| {
         match refused(from, &error) {
             // Reading and writing fail with the same codes, but only what is read can be damaged.
             damaged @ OpenStoreError::Damaged { .. } => damaged.into(),
@@ -256,7 +177,7 @@ pub(super) fn open_unseen(path: &Path) -> rusqlite::Result<Connection> {
 }
 
 /// Brings a copy to the present schema, marks it, and does `more` to it. `place` is what errors name.
-fn complete<T>(
+pub(super) fn complete<T>(
     path: &Path,
     place: &Path,
     more: impl FnOnce(&Connection) -> rusqlite::Result<T>,
@@ -297,81 +218,7 @@ fn complete<T>(
     Ok((copied, more))
 }
 
-/// Advances every counter of references by so much. Which months a copy lacks is known, as far as it knows the prefix.
-fn advance_references(connection: &Connection, by: u32, now: Timestamp) -> rusqlite::Result<usize> {
-    if by == 0 {
-        return Ok(0);
-    }
-    let mut advanced = connection.execute("UPDATE reference_counter SET last = last + ?1", [by])?;
-    let [east, west] = ZONES;
-    for moment in [now.saturating_sub(west), now.saturating_add(east)] {
-        advanced += connection.execute(
-            "INSERT INTO reference_counter (prefix, month, last)
-             SELECT DISTINCT prefix, ?1, ?2 FROM reference_counter WHERE true
-             ON CONFLICT (prefix, month) DO NOTHING",
-            params![month(moment), by],
-        )?;
-    }
-    Ok(advanced)
-}
-
-/// MMYY.
-fn month(moment: Timestamp) -> String {
-    let moment = OffsetDateTime::from_unix_timestamp(millis(moment) / 1_000)
-        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    format!("{:02}{:02}", u8::from(moment.month()), moment.year() % 100)
-}
-
-/// Puts a finished store into its place. One that is there gets a name with the moment, and what SQLite kept beside it
-/// as well, so that it can be opened like before.
-///
-/// At each moment in between either the old store is in place, whole, or what is there is refused, or the new one is.
-fn take_place(
-    unfinished: Unfinished,
-    database: &Path,
-    now: Timestamp,
-) -> std::io::Result<Option<PathBuf>> {
-    let mut logs = LOGS.to_vec();
-    logs.retain(|suffix| is_taken(&beside(database, suffix)));
-    let mut set_aside = None;
-    if is_taken(database) || !logs.is_empty() {
-        let aside = dated(database, now);
-        for suffix in std::iter::once("").chain(logs.iter().copied()) {
-            let from = beside(database, suffix);
-            if is_taken(&from) {
-                second_name(&from, &beside(&aside, suffix))?;
-            }
-        }
-        sync_directory(database)?;
-        set_aside = Some(aside);
-    }
-    if !logs.is_empty() {
-        // They must not be read into the new one. A log without its database is refused, a database without its log
-        // would not be: so the database goes first.
-        if is_taken(database) {
-            std::fs::remove_file(database)?;
-        }
-        for suffix in logs {
-            std::fs::remove_file(beside(database, suffix))?;
-        }
-    }
-    unfinished.finish(database, true)?;
-    Ok(set_aside)
-}
-
-/// Has a file under another name too, so that there is no moment at which it has none.
-fn second_name(from: &Path, to: &Path) -> std::io::Result<()> {
-    match std::fs::hard_link(from, to) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            // A file system without links.
-            std::fs::copy(from, to)?;
-            File::open(to)?.sync_all()
-        }
-        linked => linked,
-    }
-}
-
-fn there_is_none(path: &Path) -> OpenStoreError {
+pub(super) fn there_is_none(path: &Path) -> OpenStoreError {
     io(path, "there is none")
 }
 
@@ -386,7 +233,7 @@ fn in_the_way(path: &Path, reason: &'static str) -> CopyError {
     }
 }
 
-fn cannot_write(path: &Path, error: &dyn std::error::Error) -> CopyError {
+pub(super) fn cannot_write(path: &Path, error: &dyn std::error::Error) -> CopyError {
     CopyError::Write {
         path: path.display().to_string(),
         reason: error.to_string(),

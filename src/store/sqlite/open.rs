@@ -17,7 +17,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use super::SqliteOptions;
 use super::entries::{millis, position_of, stored};
 use super::schema;
-use super::unfinished::{Unfinished, sync_directory};
+use super::unfinished::sync_directory;
+use super::upgrade;
 use super::writer::MAX_WAL_BYTES;
 use crate::clock::Timestamp;
 use crate::log::{Epoch, Position};
@@ -61,7 +62,7 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Database, Ope
     if writer.is_readonly(rusqlite::MAIN_DB).map_err(sql)? {
         return Err(io(path, "it cannot be written"));
     }
-    bring_up_to_date(path, &writer)?;
+    upgrade::bring_up_to_date(path, &writer)?;
     let mut log = check(path, &writer)?;
     prepare_writer(path, &writer, options)?;
     if options.to_serve {
@@ -242,36 +243,6 @@ pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connec
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
     Ok(connection)
-}
-
-/// Takes a file that an earlier version made to the present schema.
-fn bring_up_to_date(path: &Path, connection: &Connection) -> Result<(), OpenStoreError> {
-    let sql = |error| refused(path, &error);
-    // Read here and not off the header, since a change may stand in the write-ahead log and not yet in the file.
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(sql)?;
-    known_version(path, version)?;
-    if version == schema::VERSION {
-        return Ok(());
-    }
-    // The copy gets its name when the file is up to date: one of that name is whole, and another's. What a crash leaves is
-    // cleared away by the next start, which finds the file as it was.
-    let mut copy = beside(path, &format!(".v{version}"));
-    if copy.symlink_metadata().is_ok() {
-        copy = dated(&copy, Timestamp::now());
-    }
-    let unfinished = Unfinished::beside(&copy).map_err(|error| io(&copy, error))?;
-    schema::copy(connection, unfinished.path()).map_err(|error| io(&copy, error))?;
-    unfinished.sync().map_err(|error| io(&copy, error))?;
-    schema::migrate(connection, version).map_err(sql)?;
-    match unfinished.finish(&copy, false) {
-        Ok(()) => tracing::info!(copy = %copy.display(), "the store is up to date"),
-        Err(error) => {
-            tracing::warn!(%error, "the store is up to date; its copy from before could not be kept")
-        }
-    }
-    Ok(())
 }
 
 /// Checks what can be checked without reading every page, and says where the log stands. Writes nothing.

@@ -1,14 +1,9 @@
 //! The schema, as the steps that lead to it: a new file takes all of them, an older one those that it lacks. So what a new
 //! file has and what an old one becomes cannot differ.
 //!
-//! A step that has been released is never changed. Before an older file is touched a copy of it is made beside it.
-
-use std::path::Path;
+//! A step that has been released is never changed.
 
 use rusqlite::Connection;
-
-use super::copy::{open_unseen, vacuum_into};
-use crate::log::Epoch;
 
 /// Each version's step, from 1 on.
 const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
@@ -42,27 +37,6 @@ pub(super) fn build(connection: &Connection, from: i64) -> rusqlite::Result<()> 
         connection.execute_batch(step)?;
     }
     connection.pragma_update(None, "user_version", VERSION)
-}
-
-/// Copies an older store to `copy`, an empty file, before it is touched. The copy has an epoch of its own: whoever puts it
-/// back gives positions a second time.
-pub(super) fn copy(connection: &Connection, copy: &Path) -> rusqlite::Result<()> {
-    vacuum_into(connection, copy)?;
-    let copy = open_unseen(copy)?;
-    copy.execute("UPDATE hub SET epoch = ?1", [Epoch::random().as_str()])?;
-    copy.close().map_err(|(_, error)| error)
-}
-
-/// Takes an older file to [`VERSION`], wholly or not at all.
-pub(super) fn migrate(connection: &Connection, from: i64) -> rusqlite::Result<()> {
-    tracing::info!(
-        from,
-        to = VERSION,
-        "the store is of an older version and is brought up to date"
-    );
-    let transaction = connection.unchecked_transaction()?;
-    build(&transaction, from)?;
-    transaction.commit()
 }
 
 #[cfg(test)]

@@ -7,8 +7,13 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
 use super::open::{beside, private};
+
+/// How long what is written may wait to be brought to the disk.
+const SYNC_EVERY: Duration = Duration::from_millis(100);
 
 /// A file on its way to its place; removed if it does not get there.
 pub(super) struct Unfinished {
@@ -33,6 +38,27 @@ impl Unfinished {
     /// Where it is written.
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Has what is written meanwhile brought to the disk as it comes. All at once at the end, it would be in the way of
+    /// whoever else waits for an fsync of theirs.
+    ///
+    /// # Errors
+    /// If the disk did not take it.
+    pub(super) fn syncing_meanwhile<T>(&self, write: impl FnOnce() -> T) -> io::Result<T> {
+        let (written, is_written) = sync_channel::<()>(0);
+        std::thread::scope(|scope| {
+            let syncing = scope.spawn(move || {
+                while is_written.recv_timeout(SYNC_EVERY) == Err(RecvTimeoutError::Timeout) {
+                    self.file.sync_data()?;
+                }
+                Ok(())
+            });
+            let outcome = write();
+            drop(written);
+            // The thread has nothing in it that panics.
+            syncing.join().unwrap_or(Ok(())).map(|()| outcome)
+        })
     }
 
     /// Returns when all of it is on the disk, under the name that it has until it is finished.
