@@ -264,6 +264,12 @@ pub struct Retention {
     /// Broadcasts, for streams that resume; 1 s to 30 d.
     #[serde(with = "duration")]
     pub broadcasts: Duration,
+    /// Idempotency keys, whatever became of their notifications; 24 h to 3,650 d.
+    #[serde(with = "duration")]
+    pub idempotency: Duration,
+    /// The audit's record of keys that were used again; 1 min to 3,650 d.
+    #[serde(with = "duration")]
+    pub audit: Duration,
 }
 
 impl Default for Retention {
@@ -271,6 +277,8 @@ impl Default for Retention {
         Self {
             notifications: Duration::from_hours(30 * 24),
             broadcasts: Duration::from_hours(1),
+            idempotency: Duration::from_hours(24),
+            audit: Duration::from_hours(30 * 24),
         }
     }
 }

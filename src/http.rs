@@ -14,6 +14,7 @@ mod keys;
 mod metrics;
 mod page;
 mod problem;
+mod prune;
 mod publish;
 mod query;
 mod reading;
@@ -95,13 +96,14 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
     routes
 }
 
-/// What a hub has besides that when it has the server for itself: probes, and the console.
+/// What a hub has besides that when it has the server for itself: probes, pruning, and the console.
 fn own_routes() -> Vec<Route> {
     use Access::{Admin, Public};
     vec![
         get("/healthz", Public, status::healthz),
         get("/readyz", Public, status::readyz),
         get("/metrics", Admin, metrics::metrics),
+        post("/prune", Admin, prune::prune),
         post("/console/code", Admin, sign_in::code),
         get("/sign-in", Public, sign_in::sign_in).without_head(),
         file("/", Public, page::INDEX),
@@ -253,7 +255,7 @@ pub fn router(hub: Hub, config: &Config) -> Router {
     finish(router, config).with_state(api)
 }
 
-/// All routes, for a hub that has the server for itself: those of [`router`], probes, and the console, for which it
+/// All routes, for a hub that has the server for itself: those of [`router`], probes, pruning, and the console, for which it
 /// redeems these sign-in codes. Every other path is 404.
 pub fn standalone(hub: Hub, config: &Config, codes: Codes) -> Router {
     let api = Api::new(hub, config, codes);

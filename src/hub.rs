@@ -5,6 +5,7 @@
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
 mod observe;
+mod pruning;
 mod publishing;
 mod reading;
 mod subscribe;
@@ -37,6 +38,7 @@ use crate::retry::Retry;
 use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
 
+pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
@@ -170,10 +172,7 @@ impl Hub {
             metrics: Arc::clone(&metrics),
         };
         tasks.spawn(retry.run(draining.clone()));
-        let kept = store::Retention {
-            notifications: config.retention.notifications,
-            broadcasts: config.retention.broadcasts,
-        };
+        let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
         tasks.spawn(pruning);
         tasks.close();

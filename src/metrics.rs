@@ -20,6 +20,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 pub(crate) use self::families::{Snapshot, Stored, render};
 pub(crate) use self::histogram::Histogram;
+use crate::store::Pruned;
 
 /// A number that only rises.
 #[derive(Debug, Default)]
@@ -123,8 +124,8 @@ impl Metrics {
     }
 
     /// Old entries and their read marks were deleted.
-    pub(crate) fn pruned(&self, rows: usize) {
-        self.pruned.add(rows as u64);
+    pub(crate) fn pruned(&self, pruned: &Pruned) {
+        self.pruned.add(pruned.gone.total() + pruned.read_marks);
     }
 
     /// Where the answers of a route are counted; the same for each router of the hub.

@@ -3,19 +3,33 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::config;
 use crate::metrics::Metrics;
 use crate::store::{Retention, Store};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
-/// The most entries deleted in one commit.
-const STEP: usize = 200;
-/// The wait between two steps, in which publishers have the store to themselves.
-const PAUSE: Duration = Duration::from_millis(50);
+/// The most that is deleted in one commit.
+pub(crate) const STEP: usize = 100;
+/// The least wait between two steps, in which publishers have the store to themselves ...
+const PAUSE: Duration = Duration::from_millis(25);
+/// ... or so many times as long as the step took, if that is more: on a slow disk they have most of it as well.
+const PAUSE_SHARE: u32 = 2;
+
+impl From<&config::Retention> for Retention {
+    fn from(kept: &config::Retention) -> Self {
+        Self {
+            notifications: kept.notifications,
+            broadcasts: kept.broadcasts,
+            idempotency: kept.idempotency,
+            audit: kept.audit,
+        }
+    }
+}
 
 /// Runs until `stop`.
 pub(crate) async fn run(
@@ -28,17 +42,21 @@ pub(crate) async fn run(
     look.set_missed_tick_behavior(MissedTickBehavior::Delay);
     while stop.run_until_cancelled(look.tick()).await.is_some() {
         loop {
+            let begun = Instant::now();
             let pruned = store.prune(Timestamp::now(), retention, STEP).await;
-            metrics.pruned(*pruned.as_ref().unwrap_or(&0));
+            if let Ok(pruned) = &pruned {
+                metrics.pruned(pruned);
+            }
             match pruned {
-                Ok(gone) if gone == STEP => {}
+                Ok(pruned) if pruned.more => {}
                 Ok(_) => break,
                 Err(error) => {
-                    tracing::warn!(%error, "old entries could not be deleted; trying again later");
+                    tracing::warn!(%error, "what is old could not be deleted; trying again later");
                     break;
                 }
             }
-            if stop.run_until_cancelled(sleep(PAUSE)).await.is_none() {
+            let pause = PAUSE.max(begun.elapsed() * PAUSE_SHARE);
+            if stop.run_until_cancelled(sleep(pause)).await.is_none() {
                 return;
             }
         }

@@ -33,6 +33,9 @@ use crate::notification::{Entry, Notification};
 /// the queue reads it from the log: what is handed over is a cache of the log, never the only copy.
 pub const HANDOVER_COMMITS: usize = 256;
 
+/// How far [`Store::aged`] counts a kind: nobody needs to know more exactly than that.
+pub const MAX_COUNTED: u64 = 1_000_000;
+
 /// What the store answers an [`Store::append`] with, for each notification in order.
 pub type Appended = Result<Placed, Refused>;
 
@@ -399,13 +402,50 @@ pub struct Reclaimed {
     pub failed: usize,
 }
 
-/// How long entries are kept.
+/// How long things are kept. A throttle's row says itself how long it holds others off.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
-    /// Notifications.
+    /// Notifications, with what became of them.
     pub notifications: Duration,
     /// Broadcasts.
     pub broadcasts: Duration,
+    /// Idempotency keys. They outlive their notifications.
+    pub idempotency: Duration,
+    /// The audit's record of keys that were used again.
+    pub audit: Duration,
+}
+
+/// How many of each kind are older than they are kept, or went because they were.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Aged {
+    /// Notifications.
+    pub notifications: u64,
+    /// Broadcasts.
+    pub broadcasts: u64,
+    /// Idempotency keys.
+    pub idempotency: u64,
+    /// Records of keys that were used again.
+    pub audit: u64,
+    /// Throttles whose window is over.
+    pub throttles: u64,
+}
+
+impl Aged {
+    /// All of them together.
+    pub fn total(&self) -> u64 {
+        self.notifications + self.broadcasts + self.idempotency + self.audit + self.throttles
+    }
+}
+
+/// What one step of pruning came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Pruned {
+    /// How many went.
+    pub gone: Aged,
+    /// Read marks that went with their notifications, or before them.
+    pub read_marks: u64,
+    /// The step ended at one of its bounds: there may be more.
+    pub more: bool,
 }
 
 /// How much there is of everything.
@@ -523,14 +563,19 @@ pub trait Store: Send + Sync + 'static {
         schedule: RetrySchedule,
     ) -> BoxFuture<'_, Result<Reclaimed, StoreError>>;
 
-    /// Deletes entries that are older than they are kept, with their read marks, raising the floors in the same
-    /// transaction: at most `limit` of both together. Returns how many went; `limit` if there may be more.
+    /// Deletes what is older than it is kept, the oldest of a kind first, in one transaction: settled entries, raising the
+    /// floors, with their deliveries and read marks; idempotency keys; records of the audit; throttles whose window is
+    /// over. At most `limit` of all these together (deliveries go uncounted, but a store bounds them as well).
     fn prune(
         &self,
         now: Timestamp,
         retention: Retention,
         limit: usize,
-    ) -> BoxFuture<'_, Result<usize, StoreError>>;
+    ) -> BoxFuture<'_, Result<Pruned, StoreError>>;
+
+    /// How many [`Store::prune`] would delete in the end, each kind counted to [`MAX_COUNTED`].
+    fn aged(&self, now: Timestamp, retention: Retention)
+    -> BoxFuture<'_, Result<Aged, StoreError>>;
 
     /// How much there is.
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>>;

@@ -43,7 +43,7 @@ impl Config {
             return invalid("reference.zone", &unknown.to_string());
         }
         auth(&self.auth)?;
-        retention(&self.retention)?;
+        self.retention.validate()?;
         within(
             "test_rate.per_minute",
             self.test_rate.per_minute,
@@ -155,17 +155,22 @@ fn auth(auth: &Auth) -> Result<(), InvalidValue> {
     lasts("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)
 }
 
-fn retention(retention: &Retention) -> Result<(), InvalidValue> {
-    lasts(
-        "retention.notifications",
-        retention.notifications,
-        MINUTE..=3_650 * DAY,
-    )?;
-    lasts(
-        "retention.broadcasts",
-        retention.broadcasts,
-        SECOND..=30 * DAY,
-    )
+impl Retention {
+    /// Checks every value against its bounds.
+    ///
+    /// # Errors
+    /// The first value that is not allowed.
+    pub fn validate(&self) -> Result<(), InvalidValue> {
+        lasts(
+            "retention.notifications",
+            self.notifications,
+            MINUTE..=3_650 * DAY,
+        )?;
+        lasts("retention.broadcasts", self.broadcasts, SECOND..=30 * DAY)?;
+        // Whoever publishes is promised a day in which to ask again.
+        lasts("retention.idempotency", self.idempotency, DAY..=3_650 * DAY)?;
+        lasts("retention.audit", self.audit, MINUTE..=3_650 * DAY)
+    }
 }
 
 /// A path only: this version has one kind of store.

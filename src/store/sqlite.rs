@@ -8,6 +8,8 @@
 //! | --- | --- |
 //! | `schema.rs`, `schema/` | the tables, as the steps that led to them |
 //! | `open.rs` | opening, creating, refusing |
+//! | `upgrade.rs` | an older file is brought up to date |
+//! | `copy.rs`, `restore.rs`, `unfinished.rs` | copies, made and put back; files that are whole before they are seen |
 //! | `writer.rs` | the thread that writes, and its commits |
 //! | `accepting.rs` | a notification inside a commit: stored, answered with an earlier one, or refused |
 //! | `idempotency.rs`, `throttles.rs`, `references.rs` | what makes it one of the latter two |
@@ -17,12 +19,14 @@
 //! | `claims.rs` | who asks after what is owed, and until when |
 //! | `delivery_log.rs` | what became of each recipient, for whoever asks |
 //! | `pages.rs` | the log as one viewer sees it |
+//! | `prune.rs` | what is older than it is kept, and how it goes |
 //! | `reading.rs` | what users have read, and how much they have not |
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
 
 mod accepting;
 mod claims;
+mod copy;
 mod deliveries;
 mod delivery_log;
 mod entries;
@@ -32,12 +36,16 @@ mod keys;
 mod mailbox;
 mod open;
 mod pages;
+mod prune;
 mod reader;
 mod reading;
 mod references;
+mod restore;
 mod schema;
 mod threads;
 mod throttles;
+mod unfinished;
+mod upgrade;
 mod writer;
 
 use std::path::Path;
@@ -51,16 +59,18 @@ use rusqlite::Connection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
+pub use self::copy::{Copied, CopyError, back_up};
 use self::deliveries::InDoubt;
 use self::failure::{Failure, Health, closed};
 use self::mailbox::Mailbox;
 use self::reader::Readers;
+pub use self::restore::{Restore, Restored, restore};
 use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Writer};
 use super::{
-    Appended, Asked, Claim, Commits, Conflict, Counts, Duplicate, DuplicateQuery, HANDOVER_COMMITS,
-    Marked, OpenStoreError, Opened, Page, PageQuery, Reclaimed, Retention, RetrySchedule, Start,
-    StartQuery, Store, StoreError, Verdicts, Viewer,
+    Aged, Appended, Asked, Claim, Commits, Conflict, Counts, Duplicate, DuplicateQuery,
+    HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page, PageQuery, Pruned, Reclaimed,
+    Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts, Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -86,6 +96,9 @@ pub struct SqliteOptions {
     pub new_epoch: bool,
     /// The time zone in which the months of references begin.
     pub zone: Zone,
+    /// It is opened to be served, so a file that is marked as a copy (see [`back_up`]) gets its new epoch. Without this it
+    /// stays marked.
+    pub to_serve: bool,
     /// Threads that read, at least one.
     pub readers: usize,
     /// Opens the file although another process may serve it, so that tests can show what holds without the lock.
@@ -104,6 +117,7 @@ impl Default for SqliteOptions {
             first_ask: Duration::from_secs(1),
             new_epoch: false,
             zone: Zone::default(),
+            to_serve: true,
             readers: 2,
             shared: false,
             max_pages: None,
@@ -421,8 +435,18 @@ impl Store for SqliteStore {
         now: Timestamp,
         retention: Retention,
         limit: usize,
-    ) -> BoxFuture<'_, Result<usize, StoreError>> {
-        self.write(move |c| entries::prune(c, now, retention, limit))
+    ) -> BoxFuture<'_, Result<Pruned, StoreError>> {
+        self.write(move |c| prune::prune(c, now, retention, limit))
+            .boxed()
+    }
+
+    fn aged(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+    ) -> BoxFuture<'_, Result<Aged, StoreError>> {
+        self.readers
+            .ask(move |c| prune::aged(c, now, retention))
             .boxed()
     }
 

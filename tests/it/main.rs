@@ -3,6 +3,7 @@
 
 mod asleep;
 mod audience;
+mod backup;
 mod bad_input;
 mod command_line;
 mod configuration;
@@ -19,6 +20,7 @@ mod openapi;
 mod order;
 mod other_clients;
 mod owed;
+mod pruning;
 mod reading;
 mod resume;
 mod routes;

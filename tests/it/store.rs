@@ -1,13 +1,14 @@
 //! What the store promises, whichever store it is.
 //!
 //! `log`, `verdicts`, `claims`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and asks nothing
-//! of it but the contract. `opening`, `file` and `references` are about SQLite's file.
+//! of it but the contract. `opening`, `file`, `pruning` and `references` are about SQLite's file.
 
 mod claims;
 mod file;
 mod log;
 mod opening;
 mod places;
+mod pruning;
 mod reading;
 mod references;
 mod verdicts;
@@ -22,7 +23,8 @@ use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
 use campanile::store::{
-    Asked, Missed, Opened, PageQuery, Placed, RetrySchedule, StartQuery, Store, Verdicts, Viewer,
+    Asked, Missed, Opened, PageQuery, Placed, Retention, RetrySchedule, StartQuery, Store,
+    Verdicts, Viewer,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -161,6 +163,16 @@ fn begin(viewer: Viewer, cursor: Option<u64>, head: u64) -> StartQuery {
 async fn seen(store: &dyn Store, query: PageQuery) -> Vec<u64> {
     let page = store.page(query).await.expect("a page");
     page.entries.iter().map(|e| e.entry.position.0).collect()
+}
+
+/// Keeps everything for as long.
+fn keeping(kept: Duration) -> Retention {
+    Retention {
+        notifications: kept,
+        broadcasts: kept,
+        idempotency: kept,
+        audit: kept,
+    }
 }
 
 /// The bytes of a store with something in it, closed.

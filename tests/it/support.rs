@@ -18,7 +18,7 @@ use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub use binary::{BinaryHub, binary, token};
+pub use binary::{BinaryHub, binary, command, token};
 pub use stream::{Event, EventStream, Open};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.

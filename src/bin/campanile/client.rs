@@ -1,5 +1,5 @@
 //! Calling a hub over HTTP: where it is, with what credentials, and what its refusals mean. Shared by `send`, `listen`,
-//! `key` and `console`.
+//! `key`, `prune` and `console`.
 //!
 //! The commands run beside the hub more often than not. So without `--url` the address is the one that the hub wrote
 //! into its data directory, and without a token one is minted with the secret that lies there. A minted token is never

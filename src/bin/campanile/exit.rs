@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use campanile::auth::SecretError;
 use campanile::config::ConfigError;
 use campanile::server::{OpenError, RunError};
+use campanile::store::sqlite::CopyError;
 use campanile::store::{OpenStoreError, StoreError};
 
 use crate::client::CallError;
@@ -48,6 +49,9 @@ impl Exit {
         }
         if cause.is::<SecretError>() || cause.is::<OpenStoreError>() {
             return Some(Self::Store);
+        }
+        if let Some(error) = cause.downcast_ref::<CopyError>() {
+            return matches!(error, CopyError::Open(_)).then_some(Self::Store);
         }
         if let Some(error) = cause.downcast_ref::<OpenError>() {
             return match (error.is_config(), error.is_store()) {

@@ -1,5 +1,5 @@
-//! `campanile key`: the API keys of programs that publish. A running hub has its store to itself and its keys in
-//! memory, so then it is asked over HTTP; when none runs, the store is opened here.
+//! `campanile key`: the API keys of programs that publish. A running hub has them in memory, and so must be asked; when
+//! none runs, they are in its store.
 
 use std::sync::Arc;
 

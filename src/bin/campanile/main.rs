@@ -1,10 +1,10 @@
 //! The `campanile` command. Each subcommand is a file of the same name; what several share is [`client`] (calling a
-//! hub), [`reach`] (a running hub or its store), [`events`] (reading a stream), [`exit`] (what went wrong, as a number) and
 //! [`output`].
 //!
 //! Results go to stdout, words to stderr, so that scripts can take the one and people read the other. All this is
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
 
+mod backup;
 mod client;
 mod completions;
 mod config;
@@ -15,7 +15,9 @@ mod key;
 mod listen;
 mod logging;
 mod output;
+mod prune;
 mod reach;
+mod restore;
 mod send;
 mod serve;
 mod settings;
@@ -54,6 +56,7 @@ Examples:
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
+  campanile backup monday.db                       copy the store, whether the hub runs or not
 
 Environment:
   CAMPANILE_<SECTION>_<KEY>   any key of the configuration, such as CAMPANILE_SERVE_LISTEN
@@ -65,7 +68,7 @@ Exit status:
   0  done
   1  it did not work
   2  wrong usage or configuration
-  3  the store or the secret cannot be opened: rights missing, in use, damaged, full
+  3  the store, a copy of one, or the secret cannot be opened: rights missing, in use, damaged, full
   4  the hub cannot be reached
   5  not allowed: the hub refused the credentials (401, 403)";
 
@@ -78,6 +81,9 @@ enum Command {
     Token(token::Args),
     Key(key::Args),
     Why(why::Args),
+    Prune(prune::Args),
+    Backup(backup::Args),
+    Restore(restore::Args),
     Console(console::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -110,6 +116,9 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
+        Command::Prune(args) => block_on(one_thread(), prune::run(args, &settings)),
+        Command::Backup(args) => block_on(one_thread(), backup::run(args, &settings)),
+        Command::Restore(args) => block_on(one_thread(), restore::run(args, &settings)),
         Command::Console(args) => block_on(one_thread(), console::run(args, &settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Config(args) => config::run(&args, &settings),

@@ -27,8 +27,12 @@ impl Reached {
             }
             .into());
         }
-        let opened =
-            tokio::task::spawn_blocking(move || SqliteStore::open(&path, SqliteOptions::default()));
+        // Whoever only looks in does not take the mark off a copy.
+        let options = SqliteOptions {
+            to_serve: false,
+            ..SqliteOptions::default()
+        };
+        let opened = tokio::task::spawn_blocking(move || SqliteStore::open(&path, options));
         match opened.await.context("opening the store panicked")? {
             Ok(opened) => Ok(Self::Stopped(opened)),
             Err(locked @ OpenStoreError::Locked { .. }) => {

@@ -1,4 +1,4 @@
-//! Entries of the log as rows: how they come, how they are read, how they go.
+//! Entries of the log as rows: how they come and how they are read; `prune.rs` has how they go.
 //!
 //! An entry stands once in `entry` and once for each recipient's key in `audience`, written and deleted together.
 
@@ -8,12 +8,10 @@ use rusqlite::types::Type;
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::failure::Failure;
 use crate::audience::Audience;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::{Entry, Kind, Notification};
-use crate::store::Retention;
 
 /// The columns that [`entry_of`] reads, in its order.
 pub(super) const COLUMNS: &str = "position, kind, id, audience, created_ms, expires_ms, body";
@@ -49,7 +47,7 @@ pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     u64::try_from(value).map_err(|_| rusqlite::Error::IntegralValueOutOfRange(column, value))
 }
 
-const fn kind_name(kind: Kind) -> &'static str {
+pub(super) const fn kind_name(kind: Kind) -> &'static str {
     match kind {
         Kind::Notification => "notification",
         Kind::Broadcast => "broadcast",
@@ -163,99 +161,6 @@ pub(super) fn set_head(connection: &Connection, head: Position) -> rusqlite::Res
     connection
         .prepare_cached("UPDATE hub SET head = ?1")?
         .execute([stored(head)])?;
-    Ok(())
-}
-
-/// Deletes settled entries that are older than they are kept, broadcasts first, and raises the floors. Read marks go
-/// with their entry and count like entries: at most `limit` of both, because any number of users may have read one.
-/// Returns how many went; `limit` if there may be more.
-pub(super) fn prune(
-    connection: &Connection,
-    now: Timestamp,
-    retention: Retention,
-    limit: usize,
-) -> Result<usize, Failure> {
-    let mut pruned = 0;
-    for (kind, kept, raise_floor) in [
-        (
-            Kind::Broadcast,
-            retention.broadcasts,
-            "UPDATE hub SET broadcast_floor = max(broadcast_floor, ?1)",
-        ),
-        (
-            Kind::Notification,
-            retention.notifications,
-            "UPDATE hub SET inbox_floor = max(inbox_floor, ?1)",
-        ),
-    ] {
-        let mut floor = None;
-        for (position, audience) in
-            too_old(connection, kind, now.saturating_sub(kept), limit - pruned)?
-        {
-            pruned += forget_reads(connection, position, limit - pruned)?;
-            if pruned == limit {
-                // It goes in the next step, after the rest of its marks.
-                break;
-            }
-            delete(connection, position, &audience)?;
-            pruned += 1;
-            floor = floor.max(Some(position));
-        }
-        if let Some(floor) = floor {
-            connection
-                .prepare_cached(raise_floor)?
-                .execute([stored(floor)])?;
-        }
-    }
-    Ok(pruned)
-}
-
-fn forget_reads(
-    connection: &Connection,
-    position: Position,
-    limit: usize,
-) -> rusqlite::Result<usize> {
-    connection
-        .prepare_cached(
-            "DELETE FROM read_mark WHERE position = ?1 AND user IN (
-                 SELECT user FROM read_mark WHERE position = ?1 LIMIT ?2)",
-        )?
-        .execute(params![stored(position), count(limit)])
-}
-
-/// Settled entries of a kind made before `cutoff`, the oldest first, with their keys.
-fn too_old(
-    connection: &Connection,
-    kind: Kind,
-    cutoff: Timestamp,
-    limit: usize,
-) -> rusqlite::Result<Vec<(Position, String)>> {
-    // By age and not by position: an entry from a day when the clock was ahead must not hold up all that follow it.
-    connection
-        .prepare_cached(
-            "SELECT position, audience FROM entry
-             WHERE kind = ?1 AND created_ms < ?2 AND position <= (SELECT settled FROM hub)
-             ORDER BY created_ms, position LIMIT ?3",
-        )?
-        .query_map(
-            params![kind_name(kind), millis(cutoff), count(limit)],
-            |row| Ok((position_of(row, 0)?, row.get(1)?)),
-        )?
-        .collect()
-}
-
-fn delete(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<()> {
-    connection
-        .prepare_cached("DELETE FROM delivery WHERE position = ?1")?
-        .execute([stored(position)])?;
-    let mut forget =
-        connection.prepare_cached("DELETE FROM audience WHERE key = ?1 AND position = ?2")?;
-    for key in audience.split('\n') {
-        forget.execute(params![key, stored(position)])?;
-    }
-    connection
-        .prepare_cached("DELETE FROM entry WHERE position = ?1")?
-        .execute([stored(position)])?;
     Ok(())
 }
 

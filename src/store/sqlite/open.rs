@@ -17,6 +17,8 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use super::SqliteOptions;
 use super::entries::{millis, position_of, stored};
 use super::schema;
+use super::unfinished::sync_directory;
+use super::upgrade;
 use super::writer::MAX_WAL_BYTES;
 use crate::clock::Timestamp;
 use crate::log::{Epoch, Position};
@@ -26,9 +28,9 @@ use crate::store::{LogState, OpenStoreError};
 const MAGIC: &[u8] = b"SQLite format 3\0";
 const HEADER_BYTES: usize = 100;
 /// "CAMP" in ASCII: what the header of a Campanile store says it is.
-const APPLICATION_ID: i32 = 0x4341_4d50;
+pub(super) const APPLICATION_ID: i32 = 0x4341_4d50;
 /// How long a statement waits for a lock that somebody else holds (a backup, a person with the SQLite shell).
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// More than the statements there are, with those that depend on the number of a viewer's keys.
 const CACHED_STATEMENTS: usize = 160;
 
@@ -64,14 +66,11 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Database, Ope
     if writer.is_readonly(rusqlite::MAIN_DB).map_err(sql)? {
         return Err(io(path, "it cannot be written"));
     }
-    bring_up_to_date(path, &writer)?;
+    upgrade::bring_up_to_date(path, &writer)?;
     let mut log = check(path, &writer)?;
     prepare_writer(path, &writer, options)?;
-    if options.new_epoch {
-        log.epoch = Epoch::random();
-        writer
-            .execute("UPDATE hub SET epoch = ?1", [log.epoch.as_str()])
-            .map_err(sql)?;
+    if options.to_serve {
+        draw_epoch(&writer, options.new_epoch, &mut log).map_err(sql)?;
     }
     let readers = (0..options.readers.max(1))
         .map(|_| {
@@ -90,8 +89,25 @@ pub(super) fn open(path: &Path, options: &SqliteOptions) -> Result<Database, Ope
     })
 }
 
+/// Draws a new epoch for a store that was put back from a copy, or if `anyway`: positions may mean other entries now. In one
+/// statement, so that a crash leaves it marked or drawn.
+fn draw_epoch(connection: &Connection, anyway: bool, log: &mut LogState) -> rusqlite::Result<()> {
+    let drawn = Epoch::random();
+    let changed = connection.execute(
+        "UPDATE hub SET epoch = ?1, copied = 0 WHERE copied = 1 OR ?2",
+        params![drawn.as_str(), anyway],
+    )?;
+    if changed > 0 {
+        tracing::info!(
+            "a new epoch: streams that come back with a place from before are told of a gap"
+        );
+        log.epoch = drawn;
+    }
+    Ok(())
+}
+
 /// Whether a store is there. Reads the file's header and nothing else.
-fn inspect(path: &Path) -> Result<bool, OpenStoreError> {
+pub(super) fn inspect(path: &Path) -> Result<bool, OpenStoreError> {
     let foreign = |reason: &str| OpenStoreError::Foreign {
         path: path.display().to_string(),
         reason: reason.to_owned(),
@@ -143,7 +159,7 @@ fn word(header: &[u8], at: usize) -> Option<i32> {
     bytes.try_into().ok().map(i32::from_be_bytes)
 }
 
-fn known_version(path: &Path, found: i64) -> Result<(), OpenStoreError> {
+pub(super) fn known_version(path: &Path, found: i64) -> Result<(), OpenStoreError> {
     match found {
         1..=schema::VERSION => Ok(()),
         found if found > schema::VERSION => Err(OpenStoreError::Newer {
@@ -159,7 +175,7 @@ fn known_version(path: &Path, found: i64) -> Result<(), OpenStoreError> {
 }
 
 /// Makes the directory, for nobody else's eyes.
-fn make_directory(path: &Path) -> Result<(), OpenStoreError> {
+pub(super) fn make_directory(path: &Path) -> Result<(), OpenStoreError> {
     let Some(directory) = path
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty())
@@ -174,7 +190,7 @@ fn make_directory(path: &Path) -> Result<(), OpenStoreError> {
 }
 
 /// Takes the right to serve this file. The system gives it back when the process ends, however it ends.
-fn lock(path: &Path) -> Result<File, OpenStoreError> {
+pub(super) fn lock(path: &Path) -> Result<File, OpenStoreError> {
     let beside = beside(path, ".lock");
     let file = private(OpenOptions::new().create(true).truncate(false))
         .open(&beside)
@@ -203,12 +219,7 @@ fn create(path: &Path) -> Result<(), OpenStoreError> {
         .map_err(|error| io(&unfinished, error))?;
     fill(&unfinished).map_err(|error| refused(path, &error))?;
     std::fs::rename(&unfinished, path).map_err(|error| io(path, error))?;
-    let directory = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    File::open(directory.unwrap_or(Path::new(".")))
-        .and_then(|directory| directory.sync_all())
-        .map_err(|error| io(path, error))
+    sync_directory(path).map_err(|error| io(path, error))
 }
 
 fn fill(path: &Path) -> rusqlite::Result<()> {
@@ -225,7 +236,7 @@ fn fill(path: &Path) -> rusqlite::Result<()> {
 }
 
 /// A connection of this process alone: no URI file names, nothing in the schema is trusted.
-fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
+pub(super) fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(path, access | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
     connection.set_prepared_statement_cache_capacity(CACHED_STATEMENTS);
@@ -238,31 +249,8 @@ fn connect(path: &Path, access: OpenFlags) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Takes a file that an earlier version made to the present schema.
-fn bring_up_to_date(path: &Path, connection: &Connection) -> Result<(), OpenStoreError> {
-    let sql = |error| refused(path, &error);
-    // Read here and not off the header, since a change may stand in the write-ahead log and not yet in the file.
-    let version: i64 = connection
-        .pragma_query_value(None, "user_version", |row| row.get(0))
-        .map_err(sql)?;
-    known_version(path, version)?;
-    if version == schema::VERSION {
-        return Ok(());
-    }
-    let copy = beside(path, &format!(".v{version}"));
-    // One that is there already was made by an attempt that came no further.
-    match std::fs::remove_file(&copy) {
-        Err(error) if error.kind() != ErrorKind::NotFound => return Err(io(&copy, error)),
-        _ => {}
-    }
-    private(OpenOptions::new().create_new(true))
-        .open(&copy)
-        .map_err(|error| io(&copy, error))?;
-    schema::migrate(connection, version, &copy).map_err(sql)
-}
-
 /// Checks what can be checked without reading every page, and says where the log stands. Writes nothing.
-fn check(path: &Path, connection: &Connection) -> Result<LogState, OpenStoreError> {
+pub(super) fn check(path: &Path, connection: &Connection) -> Result<LogState, OpenStoreError> {
     let sql = |error| refused(path, &error);
     let damaged = |reason: &str| OpenStoreError::Damaged {
         path: path.display().to_string(),
@@ -330,24 +318,30 @@ fn prepare_writer(
 }
 
 /// The file's own name with something behind it.
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-fn private(options: &mut OpenOptions) -> &mut OpenOptions {
+/// The file's own name with a moment behind it.
+pub(super) fn dated(path: &Path, moment: Timestamp) -> PathBuf {
+    let digits = moment.to_string().replace(['-', ':', '.'], "");
+    beside(path, &format!(".{digits}"))
+}
+
+pub(super) fn private(options: &mut OpenOptions) -> &mut OpenOptions {
     options.read(true).write(true).mode(0o600)
 }
 
-fn io(path: &Path, reason: impl ToString) -> OpenStoreError {
+pub(super) fn io(path: &Path, reason: impl ToString) -> OpenStoreError {
     OpenStoreError::Io {
         path: path.display().to_string(),
         reason: reason.to_string(),
     }
 }
 
-fn refused(path: &Path, error: &rusqlite::Error) -> OpenStoreError {
+pub(super) fn refused(path: &Path, error: &rusqlite::Error) -> OpenStoreError {
     let code = error.sqlite_error_code();
     let unreadable = matches!(
         error,

@@ -1,9 +1,7 @@
 //! The schema, as the steps that lead to it: a new file takes all of them, an older one those that it lacks. So what a new
 //! file has and what an old one becomes cannot differ.
 //!
-//! A step that has been released is never changed. Before an older file is touched a copy of it is made beside it.
-
-use std::path::Path;
+//! A step that has been released is never changed.
 
 use rusqlite::Connection;
 
@@ -39,15 +37,6 @@ pub(super) fn build(connection: &Connection, from: i64) -> rusqlite::Result<()> 
         connection.execute_batch(step)?;
     }
     connection.pragma_update(None, "user_version", VERSION)
-}
-
-/// Takes an older file to [`VERSION`], wholly or not at all, after a copy of it stands at `copy`.
-pub(super) fn migrate(connection: &Connection, from: i64, copy: &Path) -> rusqlite::Result<()> {
-    tracing::info!(from, to = VERSION, copy = %copy.display(), "the store is of an older version: it is copied, then brought up to date");
-    connection.execute("VACUUM INTO ?1", [copy.to_string_lossy()])?;
-    let transaction = connection.unchecked_transaction()?;
-    build(&transaction, from)?;
-    transaction.commit()
 }
 
 #[cfg(test)]

@@ -23,6 +23,7 @@ use super::deliveries::{self, InDoubt};
 use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
 use super::mailbox::{Batch, Mailbox};
+use super::open::BUSY_TIMEOUT;
 use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
@@ -36,6 +37,10 @@ const VERDICTS_RETRY: Duration = Duration::from_secs(1);
 /// The size from which the write-ahead log is cut back by force, in bytes. SQLite does so by itself only in a moment
 /// without readers, which a busy hub need not have.
 pub(super) const MAX_WAL_BYTES: i64 = 64 * 1024 * 1024;
+
+/// How long cutting it back waits for those who read: ours are gone after a page, and who publishes waits as well. A backup
+/// reads for longer; then it is cut back later.
+const CUT_BACK_WAIT: Duration = Duration::from_millis(50);
 
 /// Work for the writer.
 pub(super) enum Job {
@@ -275,7 +280,12 @@ impl Writer {
         if size <= max {
             return if size <= bound { bound } else { max };
         }
-        match checkpoint(&self.connection) {
+        let cut_back = self
+            .connection
+            .busy_timeout(CUT_BACK_WAIT)
+            .and_then(|()| checkpoint(&self.connection));
+        let restored = self.connection.busy_timeout(BUSY_TIMEOUT);
+        match cut_back.and(restored) {
             Ok(()) => bound,
             Err(error) => {
                 tracing::warn!(

@@ -126,6 +126,17 @@ async fn answers_are_as_documented() {
     assert_eq!(used["duplicates"].as_array().map(Vec::len), Some(1));
     ask(("listDuplicates", "/audit/duplicates?limit=0"), None, 422).await;
 
+    ask(("prune", "/prune"), None, 200).await;
+    let count = || Some(json!({"notifications": "7d", "dryRun": true}));
+    let left = ask(("prune", "/prune"), count(), 200).await;
+    assert_eq!(left["left"]["notifications"], 0);
+    ask(
+        ("prune", "/prune"),
+        Some(json!({"notifications": "soon"})),
+        422,
+    )
+    .await;
+
     ask(("healthz", "/healthz"), None, 200).await;
     ask(("readyz", "/readyz"), None, 200).await;
     ask(("getOpenApi", "/openapi.json"), None, 200).await;

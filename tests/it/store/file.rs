@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 use campanile::audience::Recipient;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Retention, RetrySchedule, StoreError};
+use campanile::store::{RetrySchedule, StoreError};
 use futures::future::join_all;
 use rusqlite::Connection;
 
@@ -152,13 +152,9 @@ async fn a_full_disk_refuses_whole_commits_and_there_is_room_again_after_pruning
     assert_eq!(handed, accepted);
 
     settled(&*store, accepted).await;
-    let retention = Retention {
-        notifications: Duration::ZERO,
-        broadcasts: Duration::ZERO,
-    };
     let later = Timestamp::now().saturating_add(A_MINUTE);
-    let pruned = store.prune(later, retention, 100).await;
-    assert_eq!(pruned.expect("pruning works") as u64, accepted);
+    let pruned = store.prune(later, keeping(Duration::ZERO), 100).await;
+    assert_eq!(pruned.expect("pruning works").gone.total(), accepted);
     let next = stored(&*store, vec![large()]).await;
     assert_eq!(next, Position(accepted + 1));
 }
@@ -199,11 +195,8 @@ async fn the_counts_are_what_a_scan_would_count() {
         let later = now.saturating_add(A_MINUTE * u32::try_from(round).unwrap());
         ask(&*store, later, schedule, 4).await;
         if round % 5 == 0 && round < 20 {
-            let retention = Retention {
-                notifications: Duration::ZERO,
-                broadcasts: Duration::ZERO,
-            };
-            store.prune(later, retention, 7).await.expect("pruned");
+            let pruned = store.prune(later, keeping(Duration::ZERO), 7).await;
+            pruned.expect("pruned");
         }
         let counts = store.counts().await.expect("counts");
         let scan = |sql: &str| -> u64 {
@@ -232,6 +225,33 @@ async fn the_counts_are_what_a_scan_would_count() {
     }
     let end = store.counts().await.expect("counts");
     assert!(end.owed > 0 && end.failed > 0 && end.broadcasts > 0);
+}
+
+#[tokio::test]
+async fn a_backup_that_reads_for_long_holds_up_nobody_who_publishes() {
+    let place = Directory::new();
+    let store = place.open().store;
+    stored(&*store, vec![to_user("42")]).await;
+    let reader = Connection::open(place.file()).expect("a connection");
+    reader
+        .execute_batch("BEGIN; SELECT count(*) FROM entry")
+        .expect("a moment to read");
+    let wal = place.file().with_extension("db-wal");
+    let large = || Notification {
+        body: "x".repeat(4_000_000).into(),
+        ..to_user("42")
+    };
+    let mut longest = Duration::ZERO;
+    // Past the size at which the log is cut back, which it cannot be while it is read.
+    while std::fs::metadata(&wal).expect("a log").len() < 72 * 1024 * 1024 {
+        let begun = std::time::Instant::now();
+        stored(&*store, vec![large()]).await;
+        stored(&*store, vec![to_user("42")]).await;
+        longest = longest.max(begun.elapsed());
+    }
+    // SQLite would wait for its reader for as long as for any lock.
+    assert!(longest < Duration::from_secs(4), "{longest:?}");
+    reader.execute_batch("ROLLBACK").expect("it has read");
 }
 
 /// Where the child that is killed keeps its store.

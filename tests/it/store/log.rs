@@ -8,7 +8,7 @@ use campanile::auth::{Scopes, StoredKey};
 use campanile::clock::Timestamp;
 use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
-use campanile::store::{Conflict, HANDOVER_COMMITS, PageQuery, Refused, Retention, StoreError};
+use campanile::store::{Aged, Conflict, HANDOVER_COMMITS, PageQuery, Refused, StoreError};
 
 use super::*;
 
@@ -233,13 +233,10 @@ async fn what_has_expired_is_on_no_page(place: &dyn Place) {
 
 /// Prunes whatever may be pruned at all, in one step.
 async fn prune_all(store: &dyn Store, limit: usize) -> usize {
-    let retention = Retention {
-        notifications: Duration::ZERO,
-        broadcasts: Duration::ZERO,
-    };
     let later = Timestamp::now().saturating_add(A_MINUTE);
-    let pruned = store.prune(later, retention, limit).await;
-    pruned.expect("pruning works")
+    let pruned = store.prune(later, keeping(Duration::ZERO), limit).await;
+    let gone = pruned.expect("pruning works").gone;
+    gone.total().try_into().expect("a few")
 }
 
 async fn only_settled_entries_that_are_old_enough_are_pruned(place: &dyn Place) {
@@ -265,11 +262,20 @@ async fn only_settled_entries_that_are_old_enough_are_pruned(place: &dyn Place) 
     let retention = Retention {
         notifications: hour * 49,
         broadcasts: hour * 2,
+        ..keeping(Duration::ZERO)
     };
-    assert_eq!(store.prune(now, retention, 10).await.expect("pruned"), 0);
+    let old = async || store.aged(now, retention).await.expect("counted");
+    let prune = async || store.prune(now, retention, 10).await.expect("pruned").gone;
+    assert_eq!((old().await.total(), prune().await.total()), (0, 0));
     settled(&*store, 4).await;
     // Exactly as old as it is kept is not older; the fifth is not settled.
-    assert_eq!(store.prune(now, retention, 10).await.expect("pruned"), 2);
+    let expected = Aged {
+        notifications: 1,
+        broadcasts: 1,
+        ..Aged::default()
+    };
+    assert_eq!((old().await, prune().await), (expected, expected));
+    assert_eq!(old().await.total(), 0);
     let left = everything(viewer("42", &[]), 5);
     assert_eq!(seen(&*store, left).await, [2, 4, 5]);
     let counts = store.counts().await.expect("counts");

@@ -4,6 +4,7 @@ use std::os::unix::fs::PermissionsExt;
 
 use campanile::log::Position;
 use campanile::store::OpenStoreError;
+use campanile::store::sqlite::{Restore, back_up, restore};
 use rusqlite::Connection;
 
 use super::*;
@@ -105,25 +106,60 @@ async fn a_later_versions_file_is_refused_and_left_as_it_is() {
     );
 }
 
+/// Puts a store of version 1 in place: two notifications for 42, of so many bytes, the second of them owed.
+fn put_version_1(place: &Directory, bytes: usize) {
+    std::fs::create_dir(place.file().with_file_name("")).expect("a directory");
+    let old = Connection::open(place.file()).expect("a file");
+    let body = "x".repeat(bytes);
+    old.execute_batch(include_str!("../../../src/store/sqlite/schema/1.sql"))
+        .and_then(|()| {
+            old.execute_batch(&format!(
+                "PRAGMA application_id = 0x43414d50; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;
+                 INSERT INTO hub (id, epoch, head, settled, created_ms) VALUES (1, 'old0', 2, 2, 5);
+                 INSERT INTO entry VALUES (1, 'notification', randomblob(16), 'p', 'u:42', 5, NULL, '{body}'),
+                                          (2, 'notification', randomblob(16), 'p', 'u:42', 6, NULL, '{body}');
+                 INSERT INTO audience VALUES ('u:42', 1, 1, NULL), ('u:42', 2, 1, NULL);
+                 INSERT INTO delivery (position, key, state, next_ms, changed_ms) VALUES (2, 'u:42', 'owed', 7, 7);",
+            ))
+        })
+        .expect("a store of version 1");
+}
+
+/// What the store and its copies say of themselves: name, version, epoch and how many entries, sorted by name.
+fn versions(place: &Directory) -> Vec<(String, i64, String, i64)> {
+    let names = names(place);
+    let files = names.iter().map(|name| place.file().with_file_name(name));
+    let said = files.zip(&names).map(|(file, name)| {
+        let file = Connection::open(file).expect("a file");
+        let sql = "SELECT user_version, epoch, (SELECT count(*) FROM entry) FROM pragma_user_version, hub";
+        let row = file.query_row(sql, [], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)));
+        let (version, epoch, entries) = row.unwrap_or_default();
+        (name.clone(), version, epoch, entries)
+    });
+    said.collect()
+}
+
+/// The store's files and its copies', sorted, without what SQLite has beside an open one.
+fn names(place: &Directory) -> Vec<String> {
+    let entries = std::fs::read_dir(place.file().with_file_name("")).expect("a directory");
+    let mut names: Vec<String> = entries
+        .map(|entry| entry.expect("an entry").file_name())
+        .map(|name| name.into_string().expect("UTF-8"))
+        .filter(|name| name.starts_with("campanile.db"))
+        .filter(|name| {
+            !["-wal", "-shm", ".lock"]
+                .iter()
+                .any(|end| name.ends_with(end))
+        })
+        .collect();
+    names.sort();
+    names
+}
+
 #[tokio::test]
 async fn an_earlier_versions_file_is_brought_up_to_date_after_a_copy() {
     let place = Directory::new();
-    std::fs::create_dir(place.file().with_file_name("")).expect("a directory");
-    let old = Connection::open(place.file()).expect("a file");
-    old.execute_batch(include_str!("../../../src/store/sqlite/schema/1.sql"))
-        .and_then(|()| {
-            old.execute_batch(
-                "PRAGMA application_id = 0x43414d50; PRAGMA user_version = 1; PRAGMA journal_mode = WAL;
-                 INSERT INTO hub (id, epoch, head, settled, created_ms) VALUES (1, 'old0', 2, 2, 5);
-                 INSERT INTO entry VALUES (1, 'notification', randomblob(16), 'p', 'u:42', 5, NULL, '{}'),
-                                          (2, 'notification', randomblob(16), 'p', 'u:42', 6, NULL, '{}');
-                 INSERT INTO audience VALUES ('u:42', 1, 1, NULL), ('u:42', 2, 1, NULL);
-                 INSERT INTO delivery (position, key, state, next_ms, changed_ms) VALUES (2, 'u:42', 'owed', 7, 7);",
-            )
-        })
-        .expect("a store of version 1");
-    drop(old);
-
+    put_version_1(&place, 10);
     let opened = place.open();
     assert_eq!(opened.log.epoch.as_str(), "old0");
     assert_eq!(opened.log.head, Position(2));
@@ -139,11 +175,120 @@ async fn an_earlier_versions_file_is_brought_up_to_date_after_a_copy() {
         .permissions()
         .mode();
     assert_eq!(mode & 0o777, 0o600);
-    let entries: i64 = Connection::open(copy)
-        .and_then(|copy| copy.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)))
-        .expect("the copy is whole");
-    assert_eq!(entries, 2);
+    let [now, before] = &versions(&place)[..] else {
+        panic!("{:?}", versions(&place))
+    };
+    assert_eq!(now, &("campanile.db".to_owned(), 2, "old0".to_owned(), 3));
+    assert_eq!(
+        (before.0.as_str(), before.1, before.3),
+        ("campanile.db.v1", 1, 2)
+    );
+    // Whoever puts it back gives position 3 again: its streams must be told.
+    assert_ne!(before.2, "old0");
     drop(place.open());
+}
+
+#[tokio::test]
+async fn a_copy_that_is_there_already_is_left_and_the_new_one_is_called_by_its_moment() {
+    let place = Directory::new();
+    put_version_1(&place, 10);
+    let copy = place.file().with_extension("db.v1");
+    std::fs::write(&copy, b"the only copy of something else").expect("a file");
+    place.open().store.close().await;
+    assert_eq!(bytes(&copy), b"the only copy of something else");
+    let found = versions(&place);
+    let names: Vec<&str> = found.iter().map(|(name, ..)| name.as_str()).collect();
+    assert_eq!((names.len(), names[1]), (3, "campanile.db.v1"), "{names:?}");
+    assert!(names[2].starts_with("campanile.db.v1.2"), "{names:?}");
+    assert_eq!((found[2].1, found[2].3), (1, 2));
+}
+
+#[test]
+fn a_copy_of_an_earlier_versions_store_is_of_this_one_and_the_store_is_left_as_it_is() {
+    let place = Directory::new();
+    put_version_1(&place, 10);
+    let before = bytes(&place.file());
+    let copy = place.file().with_extension("db.copy");
+    let copied = back_up(&place.file(), &copy, false).expect("a copy");
+    assert_eq!((copied.notifications, copied.broadcasts), (2, 0));
+    assert_eq!(bytes(&place.file()), before);
+    let found = versions(&place);
+    let said: Vec<_> = found
+        .iter()
+        .map(|(_, version, _, n)| (*version, *n))
+        .collect();
+    assert_eq!(said, [(1, 2), (2, 2)]);
+    // And what a start has put by can be put back.
+    let there = place.0.path().join("there").join("campanile.db");
+    restore(&place.file(), &there, Restore::default()).expect("restored");
+    drop(SqliteStore::open(&there, SqliteOptions::default()).expect("it opens"));
+}
+
+/// Opens the store in a process that may write no file beyond 128 KiB; `before` says what becomes of it then.
+fn open_without_room(place: &Directory, before: &str) -> std::process::ExitStatus {
+    let script =
+        format!("{before}; ulimit -c 0; ulimit -f 256; exec \"$0\" key list --data \"$1\"");
+    let directory = place.file().with_file_name("");
+    std::process::Command::new("sh")
+        .args(["-c", &script, env!("CARGO_BIN_EXE_campanile")])
+        .arg(directory)
+        .stderr(std::process::Stdio::null())
+        .status()
+        .expect("it ran")
+}
+
+#[tokio::test]
+async fn a_full_disk_or_a_kill_in_mid_copy_leaves_the_file_of_the_earlier_version_as_it_was() {
+    use std::os::unix::process::ExitStatusExt;
+
+    let place = Directory::new();
+    put_version_1(&place, 500_000);
+    let untouched = ("campanile.db".to_owned(), 1, "old0".to_owned(), 2);
+    let status = open_without_room(&place, "trap '' XFSZ");
+    assert_eq!(status.code(), Some(3), "{status}");
+    assert_eq!(versions(&place), std::slice::from_ref(&untouched));
+
+    let status = open_without_room(&place, "true");
+    assert!(status.signal().is_some(), "it was killed: {status}");
+    let left = names(&place);
+    assert_eq!(left[..2], ["campanile.db", "campanile.db.v1.unfinished"]);
+
+    place.open().store.close().await;
+    assert_eq!(names(&place), ["campanile.db", "campanile.db.v1"]);
+    let found = versions(&place);
+    assert_eq!(
+        (found[0].1, found[0].3, found[1].1, found[1].3),
+        (2, 2, 1, 2)
+    );
+}
+
+#[tokio::test]
+async fn of_two_that_start_at_once_on_an_earlier_versions_file_one_brings_it_up_to_date() {
+    let place = Directory::new();
+    put_version_1(&place, 100_000);
+    let file = place.file();
+    let starts: Vec<_> = (0..4)
+        .map(|_| {
+            let file = file.clone();
+            std::thread::spawn(move || SqliteStore::open(&file, SqliteOptions::default()))
+        })
+        .collect();
+    let (mut opened, mut locked) = (Vec::new(), 0);
+    for start in starts {
+        match start.join().expect("no panic") {
+            Ok(store) => opened.push(store),
+            Err(OpenStoreError::Locked { .. }) => locked += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert_eq!((opened.len(), locked), (1, 3));
+    opened[0].store.close().await;
+    let found = versions(&place);
+    let said: Vec<_> = found
+        .iter()
+        .map(|(name, version, _, n)| (name.as_str(), *version, *n))
+        .collect();
+    assert_eq!(said, [("campanile.db", 2, 2), ("campanile.db.v1", 1, 2)]);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use campanile::clock::Timestamp;
 use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::Notification;
-use campanile::store::{Asked, Marked, Nobody, Retention, RetrySchedule};
+use campanile::store::{Asked, Marked, Nobody};
 use futures::StreamExt;
 
 use super::*;
@@ -212,15 +212,12 @@ async fn read_marks_are_pruned_with_their_entry_within_the_step(place: &dyn Plac
         );
     }
     settled(&*store, 2).await;
-    let retention = Retention {
-        notifications: Duration::ZERO,
-        broadcasts: Duration::ZERO,
-    };
     let later = Timestamp::now().saturating_add(A_MINUTE);
     // Ten marks and two entries, four at a time, and then there is nothing left.
     for expected in [4, 4, 4, 0] {
-        let pruned = store.prune(later, retention, 4).await;
-        assert_eq!(pruned.expect("pruned"), expected);
+        let pruned = store.prune(later, keeping(Duration::ZERO), 4).await;
+        let pruned = pruned.expect("pruned");
+        assert_eq!(pruned.gone.total() + pruned.read_marks, expected);
     }
     assert_eq!(unread(&*store, viewer("42", &[])).await, exactly(0));
 }

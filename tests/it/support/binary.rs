@@ -82,6 +82,17 @@ impl BinaryHub {
     }
 }
 
+/// Runs a command on a data directory: its exit status, its results, its words.
+pub async fn command(data: &Path, arguments: &[&str]) -> (i32, String, String) {
+    let mut running = binary();
+    let running = running.args(arguments).arg("--data").arg(data);
+    let ended = soon("the end of the command", running.output()).await;
+    let ended = ended.expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    let code = ended.status.code().expect("it was not killed");
+    (code, text(ended.stdout), text(ended.stderr))
+}
+
 /// A token from the command itself.
 pub async fn token(data: &TempDir, user: &str, more: &[&str]) -> String {
     let output = binary()
