@@ -8,7 +8,7 @@ use campanile::auth::Scopes;
 use futures::future::join_all;
 use serde_json::{Value, json};
 
-use crate::support::{TestHub, to_user};
+use crate::support::{TestHub, binary, to_user};
 
 /// POSTs a draft under a key in the header.
 async fn under(hub: &TestHub, key: &str, path: &str, draft: &Value) -> (u16, Value) {
@@ -637,5 +637,48 @@ async fn a_throttle_opens_again_when_its_window_is_over_and_holds_over_a_restart
     tokio::time::timeout(Duration::from_secs(10), opened)
         .await
         .expect("it opens again");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn the_command_sends_under_a_key_with_a_reference_and_a_throttle() {
+    let hub = TestHub::start().await;
+    let mut stream = hub.stream("ann", &[]).await;
+    let data = hub.data();
+    let send = async |more: &[&str]| {
+        let output = binary()
+            .args([
+                "send",
+                "--json",
+                "--user",
+                "ann",
+                "--message",
+                "m",
+                "--data",
+            ])
+            .arg(&data)
+            .args(more)
+            .output()
+            .await
+            .expect("it runs");
+        let words = String::from_utf8(output.stderr).expect("UTF-8");
+        let answer = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+        (output.status.code(), answer, words)
+    };
+    let once = ["--idempotency-key", "k", "--reference", "CNC:"];
+    let (code, first, words) = send(&once).await;
+    assert_eq!(code, Some(0), "{words}");
+    assert_eq!(first["reference"], json!(format!("CNC-{}-0001", month())));
+    assert_eq!(send(&once).await.1, again(&first));
+    let (code, _, words) = send(&["--reference", "CNC-1-1", "--idempotency-key", "k"]).await;
+    assert_eq!(code, Some(1), "another draft");
+    assert!(words.contains("was used for another draft"), "{words}");
+    send(&["--throttle", "t=1h"]).await;
+    assert_eq!(send(&["--throttle", "t=1h"]).await.1["throttled"], true);
+    let (code, passed, _) = send(&["--ephemeral"]).await;
+    assert_eq!((code, &passed["eventId"]), (Some(0), &Value::Null));
+    assert_eq!(send(&["--throttle", "t"]).await.0, Some(2));
+    assert_eq!(stream.messages(3).await, ["m", "m", "m"]);
+    drop(stream);
     hub.stop().await;
 }

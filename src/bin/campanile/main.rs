@@ -76,7 +76,7 @@ Exit status:
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(serve::Args),
-    Send(send::Args),
+    Send(Box<send::Args>),
     Listen(listen::Args),
     Token(token::Args),
     Key(key::Args),
@@ -112,7 +112,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             let runtime = runtime::Builder::new_multi_thread().enable_all().build();
             block_on(runtime, serve::run(args, &settings))
         }
-        Command::Send(args) => block_on(one_thread(), send::run(args, &settings)),
+        Command::Send(args) => block_on(one_thread(), send::run(*args, &settings)),
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),

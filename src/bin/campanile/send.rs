@@ -7,6 +7,8 @@ use anyhow::Context;
 use campanile::audience::identifier;
 use campanile::auth::Scope;
 use campanile::notification::{Draft, MAX_DRAFT_BYTES, Severity};
+use campanile::reference::ReferenceDraft;
+use campanile::throttle::ThrottleDraft;
 use clap::ArgGroup;
 use reqwest::Method;
 use serde_json::Value;
@@ -58,6 +60,21 @@ pub(crate) struct Args {
     /// Anything else, as JSON; it is passed on as it is.
     #[arg(long, value_name = "JSON", value_parser = json)]
     data_json: Option<Box<RawValue>>,
+    /// When it lapses, in RFC 3339.
+    #[arg(long, value_name = "TIME")]
+    expires_at: Option<String>,
+    /// Asked for again under the same key it gets the same answer, and nothing is made twice.
+    #[arg(long, value_name = "KEY")]
+    idempotency_key: Option<String>,
+    /// A number for people: `CNC:` draws the next (CNC-1126-0001), anything else is taken as it stands.
+    #[arg(long, value_name = "PREFIX:|TEXT", value_parser = reference)]
+    reference: Option<ReferenceDraft>,
+    /// At most one in a window: ticket-768=24h.
+    #[arg(long, value_name = "KEY=WINDOW", value_parser = throttle)]
+    throttle: Option<ThrottleDraft>,
+    /// Not stored: at most once, to the streams that are live at this moment.
+    #[arg(long, conflicts_with_all = ["idempotency_key", "reference", "throttle"])]
+    ephemeral: bool,
     /// Only for those who are there now, or come back within the hour: no inbox. For everyone unless --user or --role
     /// narrow it.
     #[arg(long)]
@@ -71,7 +88,8 @@ const AFTER_HELP: &str = "\
 Examples:
   campanile send --user 42 --message 'Your order has shipped' --link /orders/123
   campanile send --role ADMIN --severity high --title 'Disk' --message 'Nearly full on db1'
-  df -h | campanile send --role OPS --message -
+  campanile send --role SALES --message 'New order' --reference CNC: --idempotency-key order-123 --json
+  df -h | campanile send --role OPS --message - --throttle disk-db1=1h
   CAMPANILE_TOKEN=cmp_... campanile send --url https://hub.example.com --everyone --message 'Back at 9'";
 
 /// Publishes it.
@@ -113,6 +131,11 @@ fn draft(args: Args) -> anyhow::Result<Draft> {
         action_type: args.action_type,
         link: args.link,
         data: args.data_json,
+        expires_at: args.expires_at,
+        idempotency_key: args.idempotency_key,
+        reference: args.reference,
+        throttle: args.throttle,
+        ephemeral: args.ephemeral,
         ..Draft::default()
     })
 }
@@ -138,6 +161,25 @@ fn standard_input() -> anyhow::Result<String> {
 fn severity(text: &str) -> Result<Severity, String> {
     serde_json::from_value(Value::from(text))
         .map_err(|_| "must be low, medium, high or critical".to_owned())
+}
+
+fn reference(text: &str) -> Result<ReferenceDraft, std::convert::Infallible> {
+    Ok(match text.strip_suffix(':') {
+        Some(prefix) => ReferenceDraft::Draw {
+            prefix: prefix.to_owned(),
+        },
+        None => ReferenceDraft::Bring(text.to_owned()),
+    })
+}
+
+fn throttle(text: &str) -> Result<ThrottleDraft, String> {
+    let (key, window) = text
+        .rsplit_once('=')
+        .ok_or("must be a key and a window, such as ticket-768=24h")?;
+    Ok(ThrottleDraft {
+        key: key.to_owned(),
+        window: window.to_owned(),
+    })
 }
 
 fn json(text: &str) -> Result<Box<RawValue>, String> {
