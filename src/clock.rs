@@ -110,6 +110,44 @@ impl<'de> Deserialize<'de> for Timestamp {
     }
 }
 
+/// For `#[serde(with = "rfc3339")]` on a moment that stands in an answer.
+pub(crate) mod rfc3339 {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    use super::Timestamp;
+
+    pub(crate) fn serialize<S: Serializer>(moment: &Timestamp, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(moment)
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Timestamp, D::Error> {
+        read(&String::deserialize(input)?)
+    }
+
+    fn read<E: serde::de::Error>(text: &str) -> Result<Timestamp, E> {
+        Timestamp::parse_rfc3339(text).map_err(E::custom)
+    }
+
+    /// The same where there may be none; beside `default` and `skip_serializing_if`.
+    pub(crate) mod option {
+        use super::*;
+
+        pub(crate) fn serialize<S: Serializer>(
+            moment: &Option<Timestamp>,
+            out: S,
+        ) -> Result<S::Ok, S::Error> {
+            out.serialize_some(&moment.map(|moment| moment.to_string()))
+        }
+
+        pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+            input: D,
+        ) -> Result<Option<Timestamp>, D::Error> {
+            let text = Option::<String>::deserialize(input)?;
+            text.as_deref().map(read).transpose()
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -197,6 +197,13 @@ pub struct Delivery {
     pub max_batch: usize,
 }
 
+impl Delivery {
+    /// How often a recipient is asked after at most: without a schedule there is one look all the same.
+    pub fn max_attempts(&self) -> usize {
+        self.retry.len().max(1)
+    }
+}
+
 impl Default for Delivery {
     fn default() -> Self {
         Self {

@@ -17,6 +17,7 @@ mod problem;
 mod prune;
 mod publish;
 mod query;
+mod queue;
 mod reading;
 mod sign_in;
 mod status;
@@ -83,6 +84,9 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         get("/deliveries", Publish, deliveries::search),
         get("/notifications/status", ReaderOrAdmin, status::status),
         get("/notifications/connections", Admin, status::connections),
+        get("/queue", Admin, queue::waiting),
+        get("/queue/diagnosis", Admin, queue::diagnosis),
+        post("/queue/unlock", Admin, queue::unlock),
         get("/audit/duplicates", Admin, audit::duplicates),
         get("/keys", Admin, keys::list),
         post("/keys", Admin, keys::create),
@@ -246,7 +250,8 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/keys`, `/campanile.js`, `/openapi.json`, what is below those, and the configured alias.
+/// `/notifications`, `/queue`, `/audit`, `/keys`, `/campanile.js`, `/openapi.json`, what is below those, and the configured
+/// alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
 pub fn router(hub: Hub, config: &Config) -> Router {

@@ -9,6 +9,7 @@ mod pruning;
 mod publishing;
 mod reading;
 mod subscribe;
+mod waiting;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -63,6 +64,8 @@ struct Inner {
     /// To the queue, beside the log.
     passing: mpsc::Sender<(Position, Passing)>,
     metrics: Arc<Metrics>,
+    /// Told when somebody is owed something new.
+    owing: Arc<Notify>,
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
@@ -168,7 +171,7 @@ impl Hub {
             store: Arc::clone(&store),
             delays: config.delivery.retry.clone().into(),
             start_grace: config.delivery.start_grace,
-            owing,
+            owing: Arc::clone(&owing),
             metrics: Arc::clone(&metrics),
         };
         tasks.spawn(retry.run(draining.clone()));
@@ -187,6 +190,7 @@ impl Hub {
             head: AtomicU64::new(log.head.0),
             passing: pass,
             metrics,
+            owing,
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),

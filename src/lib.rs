@@ -18,6 +18,7 @@
 //! - [`sse`]: the only place that knows event-stream syntax
 //! - [`delivery`]: what became of a notification for each of its recipients, and why
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
+//! - [`waiting`]: what is owed, and claims to take back; [`diagnosis`]: what is wrong with all that
 //! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
 //! - `metrics`: what is counted, for Prometheus; [`events`]: what the log tells of, by name
 //!
@@ -30,6 +31,7 @@ pub mod auth;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+pub mod diagnosis;
 pub mod events;
 mod fanout;
 pub mod http;
@@ -53,6 +55,7 @@ pub mod status;
 pub mod store;
 mod stream;
 pub mod throttle;
+pub mod waiting;
 
 pub use hub::Hub;
 pub use notification::Draft;

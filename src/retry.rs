@@ -16,6 +16,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::diagnosis::LEASE;
 use crate::events;
 use crate::metrics::Metrics;
 use crate::store::{Asked, Nobody, Reclaimed, RetrySchedule, Store, StoreError};
@@ -24,8 +25,6 @@ use crate::store::{Asked, Nobody, Reclaimed, RetrySchedule, Store, StoreError};
 const CLAIM: usize = 10;
 /// How many claims share a commit: a thousand recipients are asked after in some ten commits.
 const CLAIMS_AT_A_TIME: usize = 32;
-/// How long a claim holds. Whoever has not settled it by then has stopped half way.
-const LEASE: Duration = Duration::from_mins(10);
 /// How often lapsed leases are looked for.
 const RECLAIM_EVERY: Duration = Duration::from_mins(1);
 /// How many of those who have failed in one round the log names; the others it only counts.

@@ -25,9 +25,11 @@ use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
+use crate::diagnosis::{DiagnosisQuery, Facts};
 use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::notification::{Entry, Notification};
+use crate::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 
 /// How many commits' worth of entries wait in memory for the queue. When it is full the rest is not handed over, and
 /// the queue reads it from the log: what is handed over is a cache of the log, never the only copy.
@@ -562,6 +564,16 @@ pub trait Store: Send + Sync + 'static {
         lease: Duration,
         schedule: RetrySchedule,
     ) -> BoxFuture<'_, Result<Reclaimed, StoreError>>;
+
+    /// What is owed to whom, and how much of everything waits; read in one snapshot.
+    fn waiting(&self, query: WaitingQuery) -> BoxFuture<'_, Result<Waiting, StoreError>>;
+
+    /// Takes back claims by hand, all in one commit: they are owed and due at once while attempts are left, and with
+    /// [`Unlock::force`] in any case. Without [`Unlock::execute`] nothing is changed.
+    fn unlock(&self, unlock: Unlock) -> BoxFuture<'_, Result<Unlocked, StoreError>>;
+
+    /// What the store says about itself, read in one snapshot at a bounded cost.
+    fn diagnose(&self, query: DiagnosisQuery) -> BoxFuture<'_, Result<Facts, StoreError>>;
 
     /// Deletes what is older than it is kept, the oldest of a kind first, in one transaction: settled entries, raising the
     /// floors, with their deliveries and read marks; idempotency keys; records of the audit; throttles whose window is

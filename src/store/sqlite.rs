@@ -18,6 +18,8 @@
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `claims.rs` | who asks after what is owed, and until when |
 //! | `delivery_log.rs` | what became of each recipient, for whoever asks |
+//! | `waiting.rs` | what is owed, and claims that are taken back by hand |
+//! | `diagnosis.rs`, `invariants.rs` | what the store says about itself |
 //! | `pages.rs` | the log as one viewer sees it |
 //! | `prune.rs` | what is older than it is kept, and how it goes |
 //! | `reading.rs` | what users have read, and how much they have not |
@@ -29,9 +31,11 @@ mod claims;
 mod copy;
 mod deliveries;
 mod delivery_log;
+mod diagnosis;
 mod entries;
 mod failure;
 mod idempotency;
+mod invariants;
 mod keys;
 mod mailbox;
 mod open;
@@ -46,6 +50,7 @@ mod threads;
 mod throttles;
 mod unfinished;
 mod upgrade;
+mod waiting;
 mod writer;
 
 use std::path::Path;
@@ -75,10 +80,12 @@ use super::{
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
+use crate::diagnosis::{DiagnosisQuery, Facts};
 use crate::inbox::Unread;
 use crate::log::Position;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
+use crate::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 
 /// How many writes other than appends wait for the writer. Whoever comes then waits outside.
 const MAX_ERRANDS: usize = 256;
@@ -140,6 +147,8 @@ pub struct SqliteStore {
     exclusive: bool,
     waiting: Arc<Semaphore>,
     errands: Arc<Semaphore>,
+    /// One deep look at a time.
+    deep: Arc<Semaphore>,
     writer: Mutex<Option<JoinHandle<()>>>,
     ended: tokio::sync::Mutex<()>,
 }
@@ -198,6 +207,7 @@ impl SqliteStore {
             exclusive: !options.shared,
             waiting: Arc::new(Semaphore::new(max_waiting)),
             errands: Arc::new(Semaphore::new(MAX_ERRANDS)),
+            deep: Arc::new(Semaphore::new(1)),
             writer: Mutex::new(Some(thread)),
             ended: tokio::sync::Mutex::new(()),
         };
@@ -206,6 +216,15 @@ impl SqliteStore {
             committed,
             log: database.log,
         })
+    }
+
+    /// Reads what a file says about itself while nobody serves it: it is neither brought up to date nor checked before,
+    /// so that what keeps it from being opened can be seen. Blocks on the disk.
+    ///
+    /// # Errors
+    /// [`OpenStoreError`]: somebody serves it, or it is not such a store, or it cannot be read.
+    pub fn look(path: &Path, query: &DiagnosisQuery) -> Result<Facts, OpenStoreError> {
+        open::look(path, |connection| diagnosis::diagnose(connection, query))
     }
 
     /// Hands notifications to the writer; what is returned is where its answer will come.
@@ -428,6 +447,48 @@ impl Store for SqliteStore {
         let attempts = schedule.delays.len().max(1);
         self.write(move |c| claims::reclaim(c, &owner, exclusive, now, lease, attempts))
             .boxed()
+    }
+
+    fn waiting(&self, query: WaitingQuery) -> BoxFuture<'_, Result<Waiting, StoreError>> {
+        self.readers
+            .ask(move |c| waiting::waiting(c, &query))
+            .boxed()
+    }
+
+    fn unlock(&self, unlock: Unlock) -> BoxFuture<'_, Result<Unlocked, StoreError>> {
+        let (owner, exclusive) = (self.run.clone(), self.exclusive);
+        async move {
+            if unlock.execute {
+                self.write(move |c| waiting::unlock(c, &owner, exclusive, &unlock))
+                    .await
+            } else {
+                self.readers
+                    .ask(move |c| waiting::stale(c, &owner, exclusive, &unlock))
+                    .await
+            }
+        }
+        .boxed()
+    }
+
+    fn diagnose(&self, query: DiagnosisQuery) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        async move {
+            // A deep look takes long, and one of the readers with it; two at once would leave none.
+            let alone = match query.deep {
+                None => None,
+                Some(_) => {
+                    let turn = self.deep.clone().acquire_owned().await;
+                    Some(turn.map_err(|_| closed())?)
+                }
+            };
+            self.readers
+                .ask(move |c| {
+                    let facts = diagnosis::diagnose(c, &query);
+                    drop(alone);
+                    facts
+                })
+                .await
+        }
+        .boxed()
     }
 
     fn prune(

@@ -11,7 +11,7 @@ use campanile::http::{Access, route_table};
 use campanile::hub::Published;
 use campanile::notification::Severity;
 use campanile::sse::Bye;
-use campanile::{Draft, audience, auth, inbox, notification as limits};
+use campanile::{Draft, audience, auth, diagnosis, inbox, notification as limits, waiting};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -133,6 +133,18 @@ async fn limits_in_the_document_are_those_of_the_code() {
         (
             "/components/schemas/Identifier/x-max-bytes",
             audience::MAX_IDENTIFIER_BYTES,
+        ),
+        (
+            "/components/schemas/Diagnosis/properties/compared/maximum",
+            diagnosis::MAX_COMPARED,
+        ),
+        (
+            "/components/schemas/Diagnosis/properties/stuck/properties/first/maxItems",
+            diagnosis::MAX_NAMED,
+        ),
+        (
+            "/components/schemas/Unlocked/properties/claims/maxItems",
+            waiting::MAX_UNLOCKED_NAMED,
         ),
         (
             "/components/schemas/Unread/oneOf/0/maximum",

@@ -1,9 +1,10 @@
 //! What the store promises, whichever store it is.
 //!
-//! `log`, `verdicts`, `claims`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and asks nothing
-//! of it but the contract. `opening`, `file`, `pruning` and `references` are about SQLite's file.
+//! `log`, `verdicts`, `claims`, `diagnosis`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and
+//! asks nothing of it but the contract. `opening`, `file`, `pruning` and `references` are about SQLite's file.
 
 mod claims;
+mod diagnosis;
 mod file;
 mod log;
 mod opening;

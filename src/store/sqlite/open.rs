@@ -16,6 +16,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::SqliteOptions;
 use super::entries::{millis, position_of, stored};
+use super::failure::Failure;
 use super::schema;
 use super::unfinished::sync_directory;
 use super::upgrade;
@@ -104,6 +105,43 @@ fn draw_epoch(connection: &Connection, anyway: bool, log: &mut LogState) -> rusq
         log.epoch = drawn;
     }
     Ok(())
+}
+
+/// Reads a file that nobody serves, as it is: whatever else would be checked, or brought up to date, when it is opened.
+pub(super) fn look<T>(
+    path: &Path,
+    reading: impl FnOnce(&Connection) -> Result<T, Failure>,
+) -> Result<T, OpenStoreError> {
+    if !inspect(path)? {
+        return Err(io(path, "there is none"));
+    }
+    let _lock = lock(path)?;
+    let sql = |error| refused(path, &error);
+    // It may write so far as to take in the write-ahead log that a crash has left, as anybody who reads the file must.
+    let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(sql)?;
+    connection
+        .pragma_update(None, "query_only", true)
+        .map_err(sql)?;
+    let version: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(sql)?;
+    known_version(path, version)?;
+    if version != schema::VERSION {
+        return Err(io(
+            path,
+            format!(
+                "it is of schema version {version}, which the next `campanile serve` brings up to date"
+            ),
+        ));
+    }
+    let snapshot = connection.unchecked_transaction().map_err(sql)?;
+    reading(&snapshot).map_err(|failure| match failure {
+        Failure::Sqlite(error) => refused(path, &error),
+        Failure::Damaged(reason) => OpenStoreError::Damaged {
+            path: path.display().to_string(),
+            reason,
+        },
+    })
 }
 
 /// Whether a store is there. Reads the file's header and nothing else.

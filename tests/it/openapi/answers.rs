@@ -136,6 +136,12 @@ async fn answers_are_as_documented() {
         422,
     )
     .await;
+    ask(("getQueue", "/queue?limit=1"), None, 200).await;
+    ask(("getQueue", "/queue?after=x"), None, 422).await;
+    let deep = "/queue/diagnosis?deep=true";
+    let diagnosis = ask(("diagnoseQueue", deep), None, 200).await;
+    assert_eq!(diagnosis["deep"]["finished"], true, "{diagnosis}");
+    ask(("unlockQueue", "/queue/unlock"), None, 200).await;
 
     ask(("healthz", "/healthz"), None, 200).await;
     ask(("readyz", "/readyz"), None, 200).await;
