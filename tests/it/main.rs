@@ -21,6 +21,7 @@ mod order;
 mod other_clients;
 mod owed;
 mod pruning;
+mod queue;
 mod reading;
 mod resume;
 mod routes;

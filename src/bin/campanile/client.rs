@@ -219,11 +219,22 @@ impl Client {
 
     /// A request to the route whose path has these segments.
     pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
+        self.request_with(method, path, None)
+    }
+
+    /// The same with a query.
+    pub(crate) fn request_with(
+        &self,
+        method: Method,
+        path: &[&str],
+        query: Option<&str>,
+    ) -> RequestBuilder {
         let mut url = self.base.clone();
         // An http URL always has segments; were there none, the hub would answer 404.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
+        url.set_query(query);
         self.http.request(method, url)
     }
 

@@ -16,6 +16,7 @@ mod listen;
 mod logging;
 mod output;
 mod prune;
+mod queue;
 mod reach;
 mod restore;
 mod send;
@@ -57,6 +58,7 @@ Examples:
   campanile key create --name billing --scope publish
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
   campanile backup monday.db                       copy the store, whether the hub runs or not
+  campanile queue diagnose                         what is wrong, and what to type next
 
 Environment:
   CAMPANILE_<SECTION>_<KEY>   any key of the configuration, such as CAMPANILE_SERVE_LISTEN
@@ -66,7 +68,7 @@ Environment:
 
 Exit status:
   0  done
-  1  it did not work
+  1  it did not work; or `queue diagnose` found what somebody has to see to
   2  wrong usage or configuration
   3  the store, a copy of one, or the secret cannot be opened: rights missing, in use, damaged, full
   4  the hub cannot be reached
@@ -84,6 +86,7 @@ enum Command {
     Prune(prune::Args),
     Backup(backup::Args),
     Restore(restore::Args),
+    Queue(queue::Args),
     Console(console::Args),
     Config(config::Args),
     Completions(completions::Args),
@@ -119,6 +122,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Prune(args) => block_on(one_thread(), prune::run(args, &settings)),
         Command::Backup(args) => block_on(one_thread(), backup::run(args, &settings)),
         Command::Restore(args) => block_on(one_thread(), restore::run(args, &settings)),
+        Command::Queue(args) => block_on(one_thread(), queue::run(args, &settings)),
         Command::Console(args) => block_on(one_thread(), console::run(args, &settings)),
         Command::Token(args) => token::run(args, &settings),
         Command::Config(args) => config::run(&args, &settings),
