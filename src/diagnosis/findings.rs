@@ -2,7 +2,7 @@
 
 use super::words::{age, so_many};
 use super::{
-    Broken, Check, DOUBLE_WITHIN, Facts, Finding, LEASE, MAX_COMPARED, MAX_FAILED,
+    Broken, Check, DOUBLE_WITHIN, Facts, Finding, LEASE, MAX_COMPARED, MAX_FAILED, MAX_LOOKED,
     NEAR_THE_LAST_NUMBER, QUEUED_ADVICE, Rule, STUCK_ALERT, Severity,
 };
 
@@ -156,7 +156,11 @@ fn stuck(facts: &Facts, running: bool) -> Finding {
 
 fn failed(facts: &Facts) -> Finding {
     let count = facts.failed.count;
-    let recipients = so_many(count, "recipient", "recipients");
+    let recipients = if count < MAX_LOOKED {
+        so_many(count, "recipient", "recipients")
+    } else {
+        format!("at least {MAX_LOOKED} recipients")
+    };
     let says = format!("{recipients} failed in the last 24 h");
     match facts.failed.first.first() {
         Some(first) if count > MAX_FAILED => found(

@@ -183,7 +183,7 @@ fn counts(facts: &Facts) -> String {
             format!("{MAX_LOOKED}+")
         }
     };
-    let oldest_owed = ago(counts.oldest_owed_at);
+    let oldest_owed = ago(counts.oldest_owed_at.filter(|_| counts.pending > 0));
     let depth = queue.depth();
     let oldest = ago(queue.oldest_at.filter(|_| depth > 0));
     let rows = [
@@ -194,7 +194,8 @@ fn counts(facts: &Facts) -> String {
             "failed",
             format!(
                 "{}, {} of them in the last 24 h",
-                counts.failed, facts.failed.count
+                counts.failed,
+                bounded(facts.failed.count)
             ),
         ),
         ("expired", bounded(counts.expired)),
