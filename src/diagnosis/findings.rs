@@ -9,6 +9,9 @@ use super::{
 /// The last number that has four digits.
 const LAST_OF_FOUR_DIGITS: u64 = 9_999;
 
+/// What is left to do with a file that cannot be trusted. What it held is moved aside by that.
+const PUT_BACK: &str = "stop the hub, then: campanile restore --force <the last backup>";
+
 /// What each check came to, in a fixed order.
 pub(super) fn of(facts: &Facts, running: bool) -> Vec<Finding> {
     let mut findings = invariants(facts);
@@ -49,7 +52,7 @@ fn invariants(facts: &Facts) -> Vec<Finding> {
     }
     let next = match &facts.deep {
         None => "campanile queue diagnose --deep",
-        Some(_) => "stop the hub, keep a copy of its data directory, put the last backup back",
+        Some(_) => PUT_BACK,
     };
     let broken = facts.broken.iter();
     broken
@@ -111,7 +114,7 @@ fn file(facts: &Facts) -> Option<Finding> {
                 Check::File,
                 Severity::Alert,
                 format!("the file is damaged: {first}{more}"),
-                "stop the hub, keep a copy of its data directory, put the last backup back",
+                PUT_BACK,
             )
         }
     })

@@ -14,12 +14,12 @@ use crate::waiting::{
     WaitingQuery,
 };
 
-/// Those that are owed after a place (?1, ?2), the oldest notification first. ?3: at most so many.
+/// Those that are owed after a place (?1, ?2), the oldest notification first. ?3: at most so many. The index is named, since
+/// another, by state alone, looks cheaper and would have all of them sorted for each page.
 const OWED_SQL: &str =
     "SELECT position, key, id, created_ms, attempts, reason, next_ms, owner, leased_ms
-    FROM delivery JOIN entry USING (position)
-    WHERE state = 'owed' AND (position > ?1 OR (position = ?1 AND key > ?2))
-      AND position >= ?1
+    FROM delivery INDEXED BY delivery_oldest JOIN entry USING (position)
+    WHERE state = 'owed' AND (position > ?1 OR (position = ?1 AND key > ?2)) AND position >= ?1
     ORDER BY position, key LIMIT ?3";
 
 /// What is owed, and how much of everything waits.
