@@ -57,6 +57,12 @@ async fn told(stream: &mut EventStream) -> Value {
     event.data["data"]["unread"].clone()
 }
 
+/// The counts that come, until they have come to this one: each thing that is new or read may be counted by itself, or
+/// together with what follows.
+async fn told_in_the_end(stream: &mut EventStream, count: u64) {
+    while told(stream).await != count {}
+}
+
 #[tokio::test]
 async fn a_stream_is_told_what_is_unread_right_after_connected_and_after_a_gap() {
     let hub = TestHub::start().await;
@@ -128,17 +134,16 @@ async fn a_read_mark_is_told_to_every_stream_of_its_user_and_to_nobody_else() {
     }
     assert_eq!(read(&hub, "ann", &both).await, 204);
     for stream in &mut streams {
-        assert_eq!(told(stream).await, 1);
+        told_in_the_end(stream, 1).await;
     }
-    // Once more changes nothing and is told to nobody; what follows is the next that comes.
     assert_eq!(read(&hub, "ann", &both).await, 204);
     assert_eq!(read_all(&hub, "ann", None).await.0, 204);
     for stream in &mut streams {
-        assert_eq!(told(stream).await, 0);
+        told_in_the_end(stream, 0).await;
     }
     hub.publish(to_user("bob", 2)).await;
-    assert_eq!(next(&mut bob).await.message(), "both");
-    assert_eq!(next(&mut bob).await.message(), "n2");
+    assert_eq!(bob.messages(2).await, ["both", "n2"]);
+    told_in_the_end(&mut bob, 2).await;
     assert_eq!(unread(&hub, "bob", &[]).await, 2);
     drop((streams, bob));
     hub.stop().await;
@@ -158,10 +163,8 @@ async fn each_stream_counts_what_its_own_roles_may_see() {
     assert_eq!(crew.messages(2).await, ["n1", "n2"]);
     assert_eq!(plain.messages(1).await, ["n1"]);
     assert_eq!(read(&hub, "ann", &own).await, 204);
-    assert_eq!(
-        (told(&mut plain).await, told(&mut crew).await),
-        (json!(0), json!(1))
-    );
+    told_in_the_end(&mut plain, 0).await;
+    told_in_the_end(&mut crew, 1).await;
     drop((plain, crew));
     hub.stop().await;
 }
@@ -231,12 +234,9 @@ async fn all_is_read_up_to_an_event_and_never_less_than_before() {
     let upto = |answer: &Value| Some(json!({"upTo": answer["eventId"]}));
     assert_eq!(read(&hub, "ann", &published[1]).await, 204);
     assert_eq!(read(&hub, "ann", &published[4]).await, 204);
-    assert_eq!(
-        (told(&mut stream).await, told(&mut stream).await),
-        (json!(4), json!(3))
-    );
+    told_in_the_end(&mut stream, 3).await;
     assert_eq!(read_all(&hub, "ann", upto(&published[2])).await.0, 204);
-    assert_eq!(told(&mut stream).await, 1);
+    told_in_the_end(&mut stream, 1).await;
     for earlier in [&published[0], &published[2]] {
         assert_eq!(read_all(&hub, "ann", upto(earlier)).await.0, 204);
         assert_eq!(unread(&hub, "ann", &[]).await, 1);
@@ -244,7 +244,7 @@ async fn all_is_read_up_to_an_event_and_never_less_than_before() {
     // Below the watermark it is read already.
     assert_eq!(read(&hub, "ann", &published[0]).await, 204);
     assert_eq!(read_all(&hub, "ann", Some(json!({}))).await.0, 204);
-    assert_eq!(told(&mut stream).await, 0);
+    told_in_the_end(&mut stream, 0).await;
     hub.publish(to_user("ann", 6)).await;
     assert_eq!(unread(&hub, "ann", &[]).await, 1);
     drop(stream);
@@ -348,7 +348,7 @@ async fn a_reader_who_is_behind_is_told_one_count_the_last_when_live_again() {
     }
     assert_eq!(told(&mut slow).await, 95);
     hub.publish(to_user("ann", 100)).await;
-    assert_eq!(next(&mut slow).await.message(), "n100");
+    slow.expect_next_message("n100").await;
     drop(slow);
     hub.stop().await;
 }
@@ -407,7 +407,7 @@ async fn a_new_notification_is_followed_by_the_count_and_a_burst_by_few() {
     assert_eq!(status, 200);
     for (stream, last) in [(&mut *crew, 502), (plain, 501)] {
         let (mut notifications, mut counts) = (0, Vec::new());
-        while counts.last() != Some(&json!(last)) {
+        while counts.last() != Some(&json!(last)) || notifications < 500 {
             match next(stream).await {
                 event if event.kind() == "status" => {
                     counts.push(event.data["data"]["unread"].clone())
