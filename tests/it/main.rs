@@ -15,6 +15,7 @@ mod events;
 mod gaps;
 mod heartbeats;
 mod metrics;
+mod model;
 mod once;
 mod openapi;
 mod order;
