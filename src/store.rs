@@ -215,6 +215,9 @@ pub struct Unacknowledged {
     pub after: Position,
     /// Written up to here.
     pub upto: Position,
+    /// What was owed from before and was sent without an id: no place that the client comes back with proves that it has
+    /// these.
+    pub owed: Vec<(Position, Recipient)>,
 }
 
 /// Which entries a stream may see: those addressed to its user, to one of its roles, or to everyone.

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 use super::entries::{count, millis, stored};
 use super::failure::Failure;
 use super::mailbox::{Batch, Change};
+use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::store::{Missed, Reach, Unacknowledged};
@@ -87,7 +88,10 @@ pub(super) fn apply(
                     millis(now)
                 ])?;
             }
-            Change::Unacknowledged(broken) => reopen(connection, broken, first_ask, now)?,
+            Change::Unacknowledged(broken) => {
+                reopen(connection, broken, first_ask, now)?;
+                owe_again(connection, &broken.owed, first_ask, now)?;
+            }
             Change::Reached(position, reach) => count_reach(connection, *position, *reach)?,
         }
     }
@@ -135,6 +139,28 @@ fn reopen(
             first_ask,
             millis(now),
             count(MAX_REOPENED)
+        ])?;
+    }
+    Ok(())
+}
+
+/// What had been owed before that, and only this connection was given, is as it was.
+fn owe_again(
+    connection: &Connection,
+    owed: &[(Position, Recipient)],
+    first_ask: i64,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut owe = connection.prepare_cached(&format!(
+        "UPDATE delivery SET state = 'owed', next_ms = ?3, changed_ms = ?4, reason = '{NOT_ACKNOWLEDGED}'
+         WHERE position = ?1 AND key = ?2 AND state = 'sent' AND reason = '{TAKEN_LATER}'"
+    ))?;
+    for (position, recipient) in owed {
+        owe.execute(params![
+            stored(*position),
+            recipient.to_string(),
+            first_ask,
+            millis(now)
         ])?;
     }
     Ok(())
