@@ -12,6 +12,7 @@ mod embedded;
 mod ends;
 mod ephemeral;
 mod events;
+mod faults;
 mod gaps;
 mod heartbeats;
 mod metrics;
