@@ -11,14 +11,15 @@ use campanile::Hub;
 use campanile::auth::{Authenticator, Mint, Scope, Secret, StoredKey};
 use campanile::clock::Timestamp;
 use campanile::config::Config;
+use campanile::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
 use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::{Entry, Notification};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
 use campanile::store::{
-    Appended, Asked, Claim, Commits, Counts, Duplicate, DuplicateQuery, Marked, Opened, Page,
-    PageQuery, Reclaimed, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
-    Viewer,
+    Aged, Appended, Asked, Claim, Commits, Counts, Duplicate, DuplicateQuery, Marked, Opened, Page,
+    PageQuery, Pruned, Reclaimed, Retention, RetrySchedule, Start, StartQuery, Store, StoreError,
+    Verdicts, Viewer,
 };
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
@@ -185,8 +186,24 @@ impl Store for Faulty {
         now: Timestamp,
         retention: Retention,
         limit: usize,
-    ) -> BoxFuture<'_, Result<usize, StoreError>> {
+    ) -> BoxFuture<'_, Result<Pruned, StoreError>> {
         self.unless(Call::Prune, || self.store.prune(now, retention, limit))
+    }
+
+    fn aged(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+    ) -> BoxFuture<'_, Result<Aged, StoreError>> {
+        self.store.aged(now, retention)
+    }
+
+    fn lookup(&self, query: LookupQuery) -> BoxFuture<'_, Result<Lookup, StoreError>> {
+        self.store.lookup(query)
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage, StoreError>> {
+        self.store.deliveries(query)
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {

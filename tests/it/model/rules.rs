@@ -9,6 +9,9 @@ use super::plan::{PASSES, ROLES, To, USERS};
 /// How long broadcasts are kept, in minutes; and notifications.
 const BROADCASTS_KEPT: u64 = 60;
 const NOTIFICATIONS_KEPT: u64 = 30 * 24 * 60;
+/// How long keys are, and the record of their being used again.
+const KEYS_KEPT: u64 = 24 * 60;
+const AUDIT_KEPT: u64 = 30 * 24 * 60;
 /// How often a number is drawn before a reference is given up.
 const DRAWS: usize = 3;
 
@@ -33,6 +36,8 @@ pub struct Request {
     pub reference: Option<Reference>,
     /// When it expires.
     pub expires: Option<u64>,
+    /// When it was first asked.
+    pub first: u64,
 }
 
 /// What stands in the log.
@@ -72,6 +77,7 @@ pub struct Kept {
     pub broadcast: bool,
     pub position: u64,
     pub throttled: bool,
+    pub since: u64,
 }
 
 /// What a user has.
@@ -103,8 +109,8 @@ pub struct Model {
     pub references: BTreeMap<String, u64>,
     pub counters: BTreeMap<&'static str, u64>,
     pub people: [Person; USERS.len()],
-    /// How often keys were used again, answered and refused.
-    pub duplicates: (u64, u64),
+    /// When keys were used again, and whether that was answered.
+    pub duplicates: Vec<(u64, bool)>,
     /// The highest positions that were pruned: of broadcasts, and of notifications.
     pub floors: (u64, u64),
     /// The month, as references have it.
@@ -158,10 +164,10 @@ impl Model {
             .map(|key| (request.publisher, key.clone()));
         if let Some(kept) = key.as_ref().and_then(|key| self.keys.get(key)) {
             if kept.draft != request.draft || kept.broadcast != request.broadcast {
-                self.duplicates.1 += 1;
+                self.duplicates.push((self.now, false));
                 return Due::Refused(422);
             }
-            self.duplicates.0 += 1;
+            self.duplicates.push((self.now, true));
             return Due::Earlier {
                 position: kept.position,
                 throttled: kept.throttled,
@@ -239,6 +245,7 @@ impl Model {
                 broadcast: request.broadcast,
                 position,
                 throttled,
+                since: self.now,
             };
             self.keys.insert(key, kept);
         }
@@ -331,14 +338,9 @@ impl Model {
                 *floor = position.max(*floor);
             }
         }
-    }
-
-    /// How many notifications and broadcasts are stored.
-    pub fn stored(&self) -> (usize, usize) {
-        let kept = |broadcast| {
-            let of_kind = |entry: &&Entry| !entry.pruned && entry.broadcast == broadcast;
-            self.log.iter().filter(of_kind).count()
-        };
-        (kept(false), kept(true))
+        self.keys.retain(|_, kept| kept.since + KEYS_KEPT >= now);
+        self.duplicates.retain(|(used, _)| used + AUDIT_KEPT >= now);
+        self.throttles
+            .retain(|(_, _, window), (accepted, _)| *accepted + *window >= now);
     }
 }
