@@ -190,3 +190,18 @@ pub(super) fn settle_reopened(
     }
     Ok(())
 }
+
+/// A stream is told a place before it is sent what is owed at or below it, and may never get that far: coming back with
+/// that place proves nothing, and what a crash had re-opened for its user there is simply owed.
+pub(super) fn leave_owed(
+    connection: &Connection,
+    own_key: &str,
+    head: Position,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET reopened = 0 WHERE key = ?1 AND position <= ?2 AND reopened = 1",
+        )?
+        .execute(params![own_key, stored(head)])?;
+    Ok(())
+}
