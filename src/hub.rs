@@ -173,6 +173,7 @@ impl Hub {
             start_grace: config.delivery.start_grace,
             owing: Arc::clone(&owing),
             metrics: Arc::clone(&metrics),
+            claimed: Vec::new(),
         };
         tasks.spawn(retry.run(draining.clone()));
         let kept = store::Retention::from(&config.retention);

@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::try_join_all;
+use futures::future::join_all;
 use tokio::sync::Notify;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
@@ -19,7 +19,7 @@ use crate::clock::Timestamp;
 use crate::diagnosis::LEASE;
 use crate::events;
 use crate::metrics::Metrics;
-use crate::store::{Asked, Nobody, Reclaimed, RetrySchedule, Store, StoreError};
+use crate::store::{Asked, Claim, Nobody, Reclaimed, RetrySchedule, Store, StoreError};
 
 /// How many recipients one claim takes.
 const CLAIM: usize = 10;
@@ -41,11 +41,14 @@ pub(crate) struct Retry {
     /// Told when somebody is owed something new.
     pub(crate) owing: Arc<Notify>,
     pub(crate) metrics: Arc<Metrics>,
+    /// What it has claimed and the store could not settle: it is settled before anything else is claimed, and not left to
+    /// its lease.
+    pub(crate) claimed: Vec<Vec<Claim>>,
 }
 
 impl Retry {
     /// Runs until the hub drains.
-    pub(crate) async fn run(self, draining: CancellationToken) {
+    pub(crate) async fn run(mut self, draining: CancellationToken) {
         let grace_ends = Instant::now() + self.start_grace;
         // Those owed by an earlier run are due as soon as asking begins.
         let mut ask_at = Some(grace_ends);
@@ -73,7 +76,7 @@ impl Retry {
     }
 
     /// Asks after everybody who is due; when the next one is.
-    async fn ask(&self, draining: &CancellationToken) -> Option<Instant> {
+    async fn ask(&mut self, draining: &CancellationToken) -> Option<Instant> {
         while !draining.is_cancelled() {
             let now = Timestamp::now();
             match self.round(now).await {
@@ -93,21 +96,45 @@ impl Retry {
     }
 
     /// Claims, and settles what was claimed; when the next one is due.
-    async fn round(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
-        let claims = (0..CLAIMS_AT_A_TIME).map(|_| self.store.claim(now, CLAIM));
-        let mut claims = try_join_all(claims).await?;
-        claims.retain(|claims| !claims.is_empty());
-        if claims.is_empty() {
-            // Nobody is due; it still says who is next.
-            claims.push(Vec::new());
+    async fn round(&mut self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
+        let mut failure = None;
+        if self.claimed.is_empty() {
+            let claims = (0..CLAIMS_AT_A_TIME).map(|_| self.store.claim(now, CLAIM));
+            for claims in join_all(claims).await {
+                match claims {
+                    Ok(claims) if claims.is_empty() => {}
+                    Ok(claims) => self.claimed.push(claims),
+                    Err(error) => failure = Some(error),
+                }
+            }
         }
-        let settled = claims
-            .into_iter()
-            .map(|claims| self.store.settle(now, claims, self.schedule()));
-        let settled = try_join_all(settled).await?;
+        let mut claimed = std::mem::take(&mut self.claimed);
+        if claimed.is_empty() {
+            // Nobody is due; it still says who is next.
+            claimed.push(Vec::new());
+        }
+        let settling = claimed
+            .iter()
+            .map(|claims| self.store.settle(now, claims.clone(), self.schedule()));
+        let outcomes = join_all(settling).await;
+        let mut settled = Vec::with_capacity(claimed.len());
+        for (claims, outcome) in claimed.into_iter().zip(outcomes) {
+            match outcome {
+                Ok(asked) => settled.push(asked),
+                Err(error) => {
+                    failure = Some(error);
+                    if !claims.is_empty() {
+                        self.claimed.push(claims);
+                    }
+                }
+            }
+        }
         settled.iter().for_each(|asked| self.note(asked));
         name(&settled);
-        Ok(settled.last().and_then(|asked| asked.next_due))
+        match failure {
+            Some(error) => Err(error),
+            None => Ok(settled.last().and_then(|asked| asked.next_due)),
+        }
     }
 
     /// Takes back what somebody claimed and never settled; whether there is something to ask after.

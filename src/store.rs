@@ -215,6 +215,9 @@ pub struct Unacknowledged {
     pub after: Position,
     /// Written up to here.
     pub upto: Position,
+    /// What was owed from before and was sent without an id: no place that the client comes back with proves that it has
+    /// these.
+    pub owed: Vec<(Position, Recipient)>,
 }
 
 /// Which entries a stream may see: those addressed to its user, to one of its roles, or to everyone.
@@ -499,6 +502,8 @@ pub trait Store: Send + Sync + 'static {
 
     /// Where a stream begins. A cursor proves that its client has everything up to it, so recipients that were
     /// re-opened by a crash at or below it become sent; a mark proves the same once a stream was served past the first.
+    /// A stream that begins without a cursor, or with a gap, may be told `head` before it is sent what is owed there: from
+    /// then on no place proves anything about what was re-opened for its user up to it.
     ///
     /// A user's first stream is kept, durably when this returns: their mark is the place from which it goes on, and
     /// what was addressed to their roles or to everyone up to the query's `head` never is in their inbox.

@@ -11,6 +11,7 @@
 
 mod end;
 
+use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
@@ -23,10 +24,14 @@ use crate::log::Position;
 use crate::registry::Registration;
 use crate::sink::{self, Sink, would_block};
 use crate::sse::{self, Bye, Frame, Framing, Naming};
-use crate::store::{Verdicts, Viewer};
+use crate::store::{Unacknowledged, Verdicts, Viewer};
 
 /// How long an ended stream waits for its client to close, so that what was written last is not torn away by a reset.
 const LINGER: Duration = Duration::from_secs(5);
+
+/// How much of what was owed is remembered until the peer has acknowledged it; what lies further back was written long
+/// before.
+const MAX_UNHEARD: usize = 10_000;
 
 /// One open stream.
 #[derive(Debug)]
@@ -60,6 +65,9 @@ pub(crate) struct Stream {
     /// How far it was when the peer was last seen to have acknowledged everything: a machine that falls asleep takes
     /// bytes that it will never read.
     acknowledged: Position,
+    /// What was owed from before and was written since then, the oldest first: it has no id from which a client could prove
+    /// that it came. At most [`MAX_UNHEARD`].
+    unheard: VecDeque<(Position, Recipient)>,
     /// The mark as last written to the store.
     marked: Position,
     ends_at: Timestamp,
@@ -205,6 +213,7 @@ impl Stream {
             written: 0,
             heard: Heard { bytes: 0, at: now },
             acknowledged: Position::START,
+            unheard: VecDeque::new(),
             marked: Position::START,
             ends_at: ends.0,
             ends_because: ends.1,
@@ -298,6 +307,9 @@ impl Stream {
         if self.ending.is_some() || self.pending.is_some() {
             return;
         }
+        if owed && self.sink.as_ref().and_then(Sink::unacknowledged) == Some(0) {
+            self.unheard.clear();
+        }
         let whole = self.put(
             &page.run,
             |_, index| page.notes.get(index).cloned(),
@@ -308,9 +320,7 @@ impl Stream {
             return;
         }
         for note in page.notes.iter().take(whole) {
-            verdicts
-                .sent
-                .extend(note.sent.iter().map(|r| (note.position, r.clone())));
+            self.was_sent(note, verdicts);
         }
         if page.run.inbox && page.covers > self.counted {
             self.note_uncounted();
@@ -437,10 +447,19 @@ impl Stream {
         }
         self.stuck_since = None;
         if let Some(note) = pending.note {
-            verdicts
-                .sent
-                .extend(note.sent.into_iter().map(|r| (note.position, r)));
+            self.was_sent(&note, verdicts);
             self.advance(note.position);
+        }
+    }
+
+    /// A frame is with the kernel whole, and its recipients have it unless the connection breaks now.
+    fn was_sent(&mut self, note: &Note, verdicts: &mut Verdicts) {
+        let sent = note.sent.iter().map(|r| (note.position, r.clone()));
+        verdicts.sent.extend(sent.clone());
+        if matches!(self.phase, Phase::Owed(_)) {
+            self.unheard.extend(sent);
+            let over = self.unheard.len().saturating_sub(MAX_UNHEARD);
+            self.unheard.drain(..over);
         }
     }
 
@@ -520,6 +539,7 @@ impl Stream {
             };
         }
         if queued == 0 {
+            self.unheard = VecDeque::new();
             self.acknowledged = if self.is_live() {
                 self.cursor.max(fanned)
             } else {
@@ -607,10 +627,16 @@ impl Stream {
         self.mark()
     }
 
-    /// What was written to it and has not been acknowledged, after its end: after this, up to that.
-    pub(crate) fn unacknowledged(&self) -> Option<(Position, Position)> {
+    /// What was written to it and has not been acknowledged, after its end; whom that was for is for its owner to say.
+    pub(crate) fn unacknowledged(&mut self) -> Option<Unacknowledged> {
         self.sink.as_ref()?;
-        (self.acknowledged < self.cursor).then_some((self.acknowledged, self.cursor))
+        let owed = Vec::from(std::mem::take(&mut self.unheard));
+        (self.acknowledged < self.cursor || !owed.is_empty()).then_some(Unacknowledged {
+            recipients: Vec::new(),
+            after: self.acknowledged,
+            upto: self.cursor,
+            owed,
+        })
     }
 
     /// Whether its client has acknowledged everything up to there.

@@ -25,7 +25,7 @@ use crate::registry::Slot;
 use crate::replay::{Request, Wanted};
 use crate::sink::Sink;
 use crate::sse::{Bye, Frame};
-use crate::store::{StoreError, Unacknowledged, Verdicts};
+use crate::store::{StoreError, Verdicts};
 use crate::stream::{End, Next, ServedPage, Stream};
 
 /// The token of the inbox's waker; slots never come near it.
@@ -439,13 +439,9 @@ impl Table {
         if let Some(mark) = stream.last_mark(self.fanned, now) {
             self.verdicts.marks.push((user, mark));
         }
-        if let Some((after, upto)) = stream.unacknowledged() {
-            let recipients = self.only_its_own(&stream, upto, now);
-            self.verdicts.unacknowledged.push(Unacknowledged {
-                recipients,
-                after,
-                upto,
-            });
+        if let Some(mut broken) = stream.unacknowledged() {
+            broken.recipients = self.only_its_own(&stream, broken.upto, now);
+            self.verdicts.unacknowledged.push(broken);
         }
         if let Some(Sink::Socket { socket, .. }) = stream.sink_mut() {
             // It is closed next, which takes it out of the poll all the same.

@@ -336,16 +336,21 @@ impl Store for SqliteStore {
             let asked = query.clone();
             let beginning = self.readers.ask(move |c| pages::start(c, &asked)).await?;
             let (first_visit, reopened) = (beginning.first_visit, beginning.reopened);
-            if first_visit.is_none() && !reopened {
+            let unproven = beginning.unproven;
+            if first_visit.is_none() && !reopened && !unproven {
                 return Ok(beginning.start);
             }
             let (viewer, place, now) = (query.viewer.clone(), beginning.start.place, query.now);
+            let head = query.head;
             self.write(move |c| {
                 if let Some(first) = first_visit {
                     reading::visit(c, &viewer.user, first)?;
                 }
                 if reopened {
                     deliveries::settle_reopened(c, &pages::keys(&viewer), place, now)?;
+                }
+                if unproven {
+                    deliveries::leave_owed(c, &pages::own_key(&viewer), head)?;
                 }
                 Ok(())
             })

@@ -1,5 +1,7 @@
 //! kill -9 in the middle of load: what was acknowledged arrives, in order, each id with one content.
 
+mod retries;
+
 use std::collections::BTreeMap;
 
 use serde_json::json;

@@ -89,7 +89,14 @@ async fn the_same_draft_under_the_same_key_gets_the_first_answer_again() {
     }
     hub.publish(to_user("ann", 2)).await;
     assert_eq!(stream.messages(2).await, ["n1", "n2"]);
-    assert_eq!(duplicates(&hub, "&key=order-1").await.len(), 4);
+    let uses = duplicates(&hub, "&key=order-1").await;
+    assert_eq!(uses.len(), 4);
+    for use_ in &uses {
+        assert_eq!(
+            (&use_["outcome"], &use_["notificationId"]),
+            (&json!("answered"), &first["notificationId"])
+        );
+    }
     drop(stream);
     hub.stop().await;
 }

@@ -1,7 +1,7 @@
 //! What the store promises, whichever store it is.
 //!
 //! `log`, `verdicts`, `claims`, `diagnosis`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and
-//! asks nothing of it but the contract. `opening`, `file`, `pruning` and `references` are about SQLite's file.
+//! asks nothing of it but the contract. `opening`, `file`, `pruning`, `references` and `throttles` are about SQLite's file.
 
 mod claims;
 mod diagnosis;
@@ -12,6 +12,7 @@ mod places;
 mod pruning;
 mod reading;
 mod references;
+mod throttles;
 mod verdicts;
 
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! A hub on a free port with a store of its own, and clients that read the wire as bytes.
 
 mod binary;
+mod crash;
 mod stream;
 
 use std::net::SocketAddr;

@@ -10,6 +10,7 @@ use rusqlite::{Connection, params};
 use super::entries::{count, millis, stored};
 use super::failure::Failure;
 use super::mailbox::{Batch, Change};
+use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::store::{Missed, Reach, Unacknowledged};
@@ -87,7 +88,10 @@ pub(super) fn apply(
                     millis(now)
                 ])?;
             }
-            Change::Unacknowledged(broken) => reopen(connection, broken, first_ask, now)?,
+            Change::Unacknowledged(broken) => {
+                reopen(connection, broken, first_ask, now)?;
+                owe_again(connection, &broken.owed, first_ask, now)?;
+            }
             Change::Reached(position, reach) => count_reach(connection, *position, *reach)?,
         }
     }
@@ -140,6 +144,28 @@ fn reopen(
     Ok(())
 }
 
+/// What had been owed before that, and only this connection was given, is as it was.
+fn owe_again(
+    connection: &Connection,
+    owed: &[(Position, Recipient)],
+    first_ask: i64,
+    now: Timestamp,
+) -> rusqlite::Result<()> {
+    let mut owe = connection.prepare_cached(&format!(
+        "UPDATE delivery SET state = 'owed', next_ms = ?3, changed_ms = ?4, reason = '{NOT_ACKNOWLEDGED}'
+         WHERE position = ?1 AND key = ?2 AND state = 'sent' AND reason = '{TAKEN_LATER}'"
+    ))?;
+    for (position, recipient) in owed {
+        owe.execute(params![
+            stored(*position),
+            recipient.to_string(),
+            first_ask,
+            millis(now)
+        ])?;
+    }
+    Ok(())
+}
+
 /// To how many streams one went for which nobody is asked after.
 fn count_reach(connection: &Connection, position: Position, reach: Reach) -> rusqlite::Result<()> {
     connection
@@ -162,5 +188,20 @@ pub(super) fn settle_reopened(
     for key in keys {
         send.execute(params![key, stored(place), millis(now)])?;
     }
+    Ok(())
+}
+
+/// A stream is told a place before it is sent what is owed at or below it, and may never get that far: coming back with
+/// that place proves nothing, and what a crash had re-opened for its user there is simply owed.
+pub(super) fn leave_owed(
+    connection: &Connection,
+    own_key: &str,
+    head: Position,
+) -> Result<(), Failure> {
+    connection
+        .prepare_cached(
+            "UPDATE delivery SET reopened = 0 WHERE key = ?1 AND position <= ?2 AND reopened = 1",
+        )?
+        .execute(params![own_key, stored(head)])?;
     Ok(())
 }

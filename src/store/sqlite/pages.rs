@@ -73,6 +73,8 @@ pub(super) struct Beginning {
     pub(super) first_visit: Option<Visits>,
     /// A crash re-opened something that its place settles.
     pub(super) reopened: bool,
+    /// It is told a place before it is sent what was re-opened for its user at or below: that place will prove nothing.
+    pub(super) unproven: bool,
 }
 
 /// Where a stream begins.
@@ -100,6 +102,7 @@ pub(super) fn start(connection: &Connection, query: &StartQuery) -> Result<Begin
                 since,
             }),
             reopened: false,
+            unproven: any_reopened(connection, &[own_key(&query.viewer)], query.head)?,
         });
     };
     let keys = keys(&query.viewer);
@@ -120,6 +123,9 @@ pub(super) fn start(connection: &Connection, query: &StartQuery) -> Result<Begin
             since,
         }),
         reopened: proves && any_reopened(connection, &keys, place)?,
+        // Without a cursor, or with one that is answered with a gap, it may be told the head at once.
+        unproven: (gap || query.cursor.is_none())
+            && any_reopened(connection, &[own_key(&query.viewer)], query.head)?,
     })
 }
 

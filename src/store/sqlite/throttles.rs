@@ -9,6 +9,10 @@ use crate::notification::Notification;
 use crate::store::Placed;
 use crate::throttle::Throttle;
 
+/// How much earlier than the last one accepted a request may say that it is, in milliseconds, because that one overtook it
+/// on its way here. Beyond this the clock has been set back.
+const OVERTAKEN_MS: i64 = 60_000;
+
 fn window(throttle: &Throttle) -> i64 {
     i64::try_from(throttle.window.as_millis()).unwrap_or(i64::MAX)
 }
@@ -43,7 +47,8 @@ pub(super) fn held_off_by(
     let Some((last, accepted)) = last else {
         return Ok(None);
     };
-    if accepted > now {
+    let ahead = accepted > now.saturating_add(OVERTAKEN_MS);
+    if ahead {
         // The clock was ahead then and has been set back. The window is counted from now on, or it would not end before
         // the clock has come round again.
         connection
@@ -58,7 +63,8 @@ pub(super) fn held_off_by(
                 now
             ])?;
     }
-    Ok((now < accepted.min(now).saturating_add(window(throttle))).then_some(last))
+    let counted_from = if ahead { now } else { accepted };
+    Ok((now < counted_from.saturating_add(window(throttle))).then_some(last))
 }
 
 /// This one was accepted, and holds off those that follow.

@@ -135,6 +135,7 @@ async fn what_was_not_acknowledged_is_owed_again_and_a_later_place_settles_it(pl
             recipients: vec![Recipient::User("42".into())],
             after: Position(after),
             upto: Position(upto),
+            owed: Vec::new(),
         }],
         ..Verdicts::default()
     };
