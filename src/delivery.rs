@@ -117,6 +117,10 @@ impl Delivery {
         let (outcome, reason): (_, Cow<'static, str>) = match &row {
             Some(row) => (row.outcome, stored_reason(row)),
             None if !settled => (Outcome::Pending, "it is stored and on its way".into()),
+            // Whatever went to streams that are counted says to how many.
+            None if !asked_after && reach.is_none() && entry.expires_at.is_some() => {
+                (Outcome::Expired, "it had expired when its turn came".into())
+            }
             None if asked_after => (
                 Outcome::Sent,
                 "an open stream took it at the first try".into(),

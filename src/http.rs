@@ -250,8 +250,8 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/queue`, `/audit`, `/keys`, `/campanile.js`, `/openapi.json`, what is below those, and the configured
-/// alias.
+/// `/notifications`, `/deliveries`, `/queue`, `/audit`, `/keys`, `/campanile.js`, `/openapi.json`, what is below those, and
+/// the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
 pub fn router(hub: Hub, config: &Config) -> Router {

@@ -96,7 +96,6 @@ impl Queue {
 
     /// Hands over the ephemeral ones whose turn it is.
     async fn pass_on(&mut self) {
-        self.collect();
         while let Some(passing) = self.passing_before(self.place.next()) {
             self.fanout.pass(passing).await;
         }
@@ -104,6 +103,7 @@ impl Queue {
 
     /// The next ephemeral one, if it was published before the entry at this position.
     fn passing_before(&mut self, position: Position) -> Option<Passing> {
+        self.collect();
         let (_, passing) = self.waiting.pop_front_if(|(after, _)| *after < position)?;
         Some(passing)
     }
@@ -172,7 +172,6 @@ impl Queue {
 
     /// Hands entries over, and before each the ephemeral ones that were published before it.
     async fn send(&mut self, entries: Vec<Entry>) {
-        self.collect();
         let (mut batch, mut recipients) = (Vec::new(), 0);
         for entry in entries {
             while let Some(passing) = self.passing_before(entry.position) {

@@ -68,6 +68,11 @@ pub(crate) struct Stream {
     /// What was owed from before and was written since then, the oldest first: it has no id from which a client could prove
     /// that it came. At most [`MAX_UNHEARD`].
     unheard: VecDeque<(Position, Recipient)>,
+    /// What is known of the peer once it has acknowledged so many bytes. One is taken at a time: a stream with steady traffic
+    /// always has some on their way.
+    checkpoint: Checkpoint,
+    /// From here on it proves what its client has: nothing at all before it, if the client said itself where it stood.
+    began: Position,
     /// The mark as last written to the store.
     marked: Position,
     ends_at: Timestamp,
@@ -110,6 +115,15 @@ enum Uncounted {
 struct Heard {
     bytes: u64,
     at: Instant,
+}
+
+/// Where a stream stood when it had handed so many bytes to its sink.
+#[derive(Clone, Copy, Debug)]
+struct Checkpoint {
+    written: u64,
+    cursor: Position,
+    /// What was owed from before had all been written.
+    owed: bool,
 }
 
 /// A frame whose first bytes are with the kernel: the rest must follow before anything else.
@@ -163,6 +177,8 @@ pub(crate) struct Opening {
     pub(crate) owes: bool,
     /// Up to here the count among the first words has everything.
     pub(crate) counted: Position,
+    /// Its client said itself that it has everything up to the place.
+    pub(crate) proven: bool,
 }
 
 /// What its owner has to do for a stream.
@@ -214,6 +230,12 @@ impl Stream {
             heard: Heard { bytes: 0, at: now },
             acknowledged: Position::START,
             unheard: VecDeque::new(),
+            checkpoint: Checkpoint {
+                written: 0,
+                cursor: Position::START,
+                owed: false,
+            },
+            began: Position::START,
             marked: Position::START,
             ends_at: ends.0,
             ends_because: ends.1,
@@ -250,6 +272,11 @@ impl Stream {
         self.acknowledged = opening.place;
         self.marked = opening.place;
         self.counted = opening.counted;
+        self.began = if opening.proven {
+            Position::START
+        } else {
+            opening.place
+        };
         self.phase = if opening.owes {
             Phase::Owed(Position::START)
         } else if self.missed > opening.place || opening.place < fanned {
@@ -538,6 +565,17 @@ impl Stream {
                 at: now,
             };
         }
+        if taken >= self.checkpoint.written {
+            self.acknowledged = self.checkpoint.cursor.max(self.acknowledged);
+            if self.checkpoint.owed {
+                self.unheard = VecDeque::new();
+            }
+            self.checkpoint = Checkpoint {
+                written: self.written,
+                cursor: self.cursor,
+                owed: !matches!(self.phase, Phase::Owed(_)),
+            };
+        }
         if queued == 0 {
             self.unheard = VecDeque::new();
             self.acknowledged = if self.is_live() {
@@ -639,10 +677,16 @@ impl Stream {
         })
     }
 
-    /// Whether its client has acknowledged everything up to there.
-    pub(crate) fn has_heard(&mut self, upto: Position, fanned: Position, now: Instant) -> bool {
+    /// Whether its client has had, and acknowledged, everything between these two places.
+    pub(crate) fn has_heard(
+        &mut self,
+        after: Position,
+        upto: Position,
+        fanned: Position,
+        now: Instant,
+    ) -> bool {
         self.hear(fanned, now);
-        self.acknowledged >= upto
+        self.began <= after && self.acknowledged >= upto
     }
 
     /// What to do for it now.

@@ -71,10 +71,18 @@ struct Joined {
 impl Batch {
     /// The most entries in one batch, within [`Index`].
     pub(super) const MAX: usize = 4096;
+    /// The most selections of single streams, after which a batch ends: thousands of entries for a role with thousands of
+    /// streams would take a gigabyte, and as long to sort.
+    const MAX_SELECTED: usize = 500_000;
 
-    fn select(table: &Table, entries: &[Outgoing], wall: Timestamp) -> Self {
+    /// Selects for the first of the entries, up to [`MAX_SELECTED`](Self::MAX_SELECTED); how many they are, at least one.
+    fn select(table: &Table, entries: &[Outgoing], wall: Timestamp) -> (Self, usize) {
         let mut batch = Self::default();
         for (index, outgoing) in entries.iter().enumerate() {
+            if batch.single.len() >= Self::MAX_SELECTED {
+                batch.sort();
+                return (batch, index);
+            }
             let entry = Index::try_from(index).unwrap_or(Index::MAX);
             let lapsed = outgoing.expires_at.is_some_and(|moment| moment <= wall);
             for recipient in outgoing.audience.recipients() {
@@ -103,17 +111,30 @@ impl Batch {
                 });
             }
         }
-        batch.single.sort_unstable();
-        batch.single.dedup();
-        batch
+        batch.sort();
+        (batch, entries.len())
+    }
+
+    fn sort(&mut self) {
+        self.single.sort_unstable();
+        self.single.dedup();
     }
 }
 
 impl Table {
     /// Takes entries, which must follow each other without a hole, through the fan-out.
-    pub(super) fn fan_out(&mut self, entries: &[Outgoing], now: Instant) {
+    pub(super) fn fan_out(&mut self, mut entries: &[Outgoing], now: Instant) {
+        while !entries.is_empty() {
+            let (batch, taken) = Batch::select(self, entries, Timestamp::now());
+            let (these, rest) = entries.split_at(taken.max(1));
+            self.send(&batch, these, now);
+            entries = rest;
+        }
+    }
+
+    /// Sends entries to the streams that were selected for them.
+    fn send(&mut self, batch: &Batch, entries: &[Outgoing], now: Instant) {
         let Some(last) = entries.last() else { return };
-        let batch = Batch::select(self, entries, Timestamp::now());
         // Whatever is read from the log from now on is read up to here.
         self.fanned = last.position;
 
@@ -144,7 +165,7 @@ impl Table {
                 }
             }
         }
-        self.judge(&batch, entries, everyone);
+        self.judge(batch, entries, everyone);
     }
 
     /// Offers a stream the entries selected for it.

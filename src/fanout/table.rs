@@ -440,7 +440,7 @@ impl Table {
             self.verdicts.marks.push((user, mark));
         }
         if let Some(mut broken) = stream.unacknowledged() {
-            broken.recipients = self.only_its_own(&stream, broken.upto, now);
+            broken.recipients = self.only_its_own(&stream, (broken.after, broken.upto), now);
             self.verdicts.unacknowledged.push(broken);
         }
         if let Some(Sink::Socket { socket, .. }) = stream.sink_mut() {
@@ -457,9 +457,14 @@ impl Table {
         self.parts.counters.ended[stream.why().index()].add(1);
     }
 
-    /// Those for whom a stream stood, unless another open stream of theirs has acknowledged everything up to `upto`. Only a
+    /// Those for whom a stream stood, unless another open stream of theirs has acknowledged everything in between. Only a
     /// few are asked: when a network goes, thousands of streams of one role end together.
-    fn only_its_own(&mut self, stream: &Stream, upto: Position, now: Instant) -> Vec<Recipient> {
+    fn only_its_own(
+        &mut self,
+        stream: &Stream,
+        (after, upto): (Position, Position),
+        now: Instant,
+    ) -> Vec<Recipient> {
         let viewer = stream.registration().viewer();
         let roles = viewer.roles.iter().cloned().map(Recipient::Role);
         let mut recipients = vec![Recipient::User(Arc::clone(&viewer.user))];
@@ -471,7 +476,7 @@ impl Table {
                 let other = self.streams.get_mut(slot as usize);
                 other
                     .and_then(Option::as_mut)
-                    .is_some_and(|other| other.has_heard(upto, self.fanned, now))
+                    .is_some_and(|other| other.has_heard(after, upto, self.fanned, now))
             })
         });
         recipients

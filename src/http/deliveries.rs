@@ -61,6 +61,13 @@ pub(crate) async fn search(
         next_cursor: Option<String>,
     }
     let scope = scope(&mut fields)?;
+    if matches!(scope, Scope::All(_)) && !caller.scopes().admin {
+        // A page's cursor names the recipient that it ends at, and that may be somebody else's.
+        return Err(Problem::field(
+            "user",
+            "is missing: without the scope admin, say user or role",
+        ));
+    }
     let query = DeliveryQuery {
         scope,
         publisher: (!caller.scopes().admin).then(|| caller.publisher()),

@@ -63,6 +63,7 @@ pub struct Subscription {
     place: Position,
     owes: bool,
     counted: Position,
+    proven: bool,
 }
 
 impl Hub {
@@ -189,6 +190,7 @@ impl Hub {
             place,
             owes: start.owes || foreign,
             counted: head,
+            proven: cursor.is_some() && gap.is_none(),
         })
     }
 
@@ -237,6 +239,7 @@ impl Subscription {
             place: self.place,
             owes: self.owes,
             counted: self.counted,
+            proven: self.proven,
         }
     }
 }

@@ -448,9 +448,7 @@ impl Store for SqliteStore {
         schedule: RetrySchedule,
     ) -> BoxFuture<'_, Result<Reclaimed, StoreError>> {
         let (owner, exclusive) = (self.run.clone(), self.exclusive);
-        // Without a schedule there is one look all the same.
-        let attempts = schedule.delays.len().max(1);
-        self.write(move |c| claims::reclaim(c, &owner, exclusive, now, lease, attempts))
+        self.write(move |c| claims::reclaim(c, &owner, exclusive, now, lease, &schedule))
             .boxed()
     }
 

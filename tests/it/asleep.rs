@@ -149,3 +149,55 @@ async fn a_role_that_another_of_its_streams_has_acknowledged_is_not_owed_again()
     drop(awake);
     hub.stop().await;
 }
+
+#[tokio::test]
+async fn steady_traffic_does_not_keep_what_was_acknowledged_in_doubt() {
+    let hub = TestHub::with(|config| {
+        config.stream.heartbeat = Duration::from_secs(1);
+        config.delivery.retry = vec![Duration::from_secs(60)];
+    })
+    .await;
+    let mut stream = narrow(&hub, "ann", &[]).await;
+    // It is always a little behind: some of it is on its way whenever the hub looks.
+    let (mut published, mut read, mut beats) = (0, 0, 0);
+    while beats < 4 {
+        while published < read + 12 {
+            hub.publish(long(json!({"targetUserId": "ann"}), published + 1))
+                .await;
+            published += 1;
+        }
+        match stream.next().await.kind() {
+            "notification" => read += 1,
+            "heartbeat" => beats += 1,
+            _ => {}
+        }
+    }
+    drop(stream);
+    hub.until("no streams", |s| s["streams"]["total"] == 0)
+        .await;
+    let status = hub
+        .until("what is in doubt", |s| s["queue"]["pending"] != 0)
+        .await;
+    let pending = status["queue"]["pending"].as_u64().expect("a number");
+    let published = u64::try_from(published).expect("a number");
+    assert!(pending < published / 2, "{pending} of {published}");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_role_is_owed_again_although_somebody_else_has_come_since() {
+    let hub = TestHub::start().await;
+    let asleep = narrow(&hub, "ann", &["CREW"]).await;
+    for number in 0..5 {
+        hub.publish(long(json!({"targetRoles": ["CREW"]}), number))
+            .await;
+    }
+    hub.until("an empty queue", |s| s["queue"]["depth"] == 0)
+        .await;
+    // A first visit begins behind them.
+    let newcomer = hub.stream("bob", &["CREW"]).await;
+    drop(asleep);
+    hub.until("its debts", |s| s["queue"]["failed"] == 5).await;
+    drop(newcomer);
+    hub.stop().await;
+}

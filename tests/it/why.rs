@@ -274,6 +274,11 @@ async fn a_publisher_learns_of_their_own_and_a_reader_of_none() {
         get(&hub, &own, "/notifications/T-2/deliveries").await.0,
         404
     );
+    let (status, problem) = get(&hub, &own, "/deliveries?outcome=failed").await;
+    assert_eq!(
+        (status, &problem["errors"][0]["field"]),
+        (422, &json!("user"))
+    );
     let searched = async |token: &str| {
         let (_, found) = get(&hub, token, "/deliveries?user=ann").await;
         found["deliveries"].as_array().expect("a list").len()

@@ -22,6 +22,19 @@ const EXPIRED: &str = "it expired before they came";
 /// Why a recipient has failed whose leases lapsed until no attempt was left.
 const LEASES_LAPSED: &str = "whoever asked after it stopped half way, until no attempt was left";
 
+/// Claims for an owner (?1) at a time (?2) so many (?3). The index is named because the planner would as soon take the one by
+/// state, and sort all that is owed for each claim.
+const CLAIM_SQL: &str = "UPDATE delivery SET owner = ?1, leased_ms = ?2, attempts = attempts + 1
+    WHERE (position, key) IN (
+        SELECT position, key FROM delivery INDEXED BY delivery_due
+        WHERE state = 'owed' AND owner IS NULL AND next_ms <= ?2
+        ORDER BY next_ms LIMIT ?3)
+    RETURNING position, key, attempts, (SELECT id FROM entry WHERE entry.position = delivery.position)";
+
+/// When the next one is due.
+const NEXT_DUE_SQL: &str = "SELECT next_ms FROM delivery INDEXED BY delivery_due
+    WHERE state = 'owed' AND owner IS NULL ORDER BY next_ms LIMIT 1";
+
 /// Takes recipients that are owed and due, the longest due first.
 pub(super) fn claim(
     connection: &Connection,
@@ -30,14 +43,7 @@ pub(super) fn claim(
     limit: usize,
 ) -> Result<Vec<Claim>, Failure> {
     let claims: rusqlite::Result<Vec<Claim>> = connection
-        .prepare_cached(
-            "UPDATE delivery SET owner = ?1, leased_ms = ?2, attempts = attempts + 1
-             WHERE (position, key) IN (
-                 SELECT position, key FROM delivery
-                 WHERE state = 'owed' AND owner IS NULL AND next_ms <= ?2
-                 ORDER BY next_ms LIMIT ?3)
-             RETURNING position, key, attempts, (SELECT id FROM entry WHERE entry.position = delivery.position)",
-        )?
+        .prepare_cached(CLAIM_SQL)?
         .query_map(params![owner, millis(now), count(limit)], |row| {
             let key: String = row.get(1)?;
             Ok(Claim {
@@ -153,10 +159,7 @@ fn look(connection: &Connection, claim: &Claim, now: Timestamp) -> rusqlite::Res
 
 fn next_due(connection: &Connection) -> rusqlite::Result<Option<Timestamp>> {
     connection
-        .prepare_cached(
-            "SELECT next_ms FROM delivery WHERE state = 'owed' AND owner IS NULL
-             ORDER BY next_ms LIMIT 1",
-        )?
+        .prepare_cached(NEXT_DUE_SQL)?
         .query_row([], |row| moment_of(row, 0))
         .optional()
 }
@@ -169,8 +172,11 @@ pub(super) fn reclaim(
     exclusive: bool,
     now: Timestamp,
     lease: Duration,
-    max_attempts: usize,
+    schedule: &RetrySchedule,
 ) -> Result<Reclaimed, Failure> {
+    put_right(connection, now, schedule)?;
+    // Without a schedule there is one look all the same.
+    let max_attempts = schedule.delays.len().max(1);
     let lapsed = millis(now.saturating_sub(lease));
     let change = |attempts: &str, set: &str| {
         connection
@@ -193,4 +199,42 @@ pub(super) fn reclaim(
             &format!("state = 'failed', next_ms = NULL, reason = '{LEASES_LAPSED}'"),
         )?,
     })
+}
+
+/// A clock that was ahead and has been set back left times that would not come for long: nothing waits longer than the
+/// schedule says, and no lease began in the future.
+fn put_right(
+    connection: &Connection,
+    now: Timestamp,
+    schedule: &RetrySchedule,
+) -> Result<(), Failure> {
+    let longest = schedule.delays.iter().max().copied();
+    let latest = now.saturating_add(longest.unwrap_or_default().max(Duration::from_secs(1)));
+    for (statement, bound) in [
+        (
+            "UPDATE delivery SET next_ms = ?2 WHERE state = 'owed' AND owner IS NULL AND next_ms > ?1",
+            latest,
+        ),
+        (
+            "UPDATE delivery SET leased_ms = ?2 WHERE owner IS NOT NULL AND leased_ms > ?1",
+            now,
+        ),
+    ] {
+        connection
+            .prepare_cached(statement)?
+            .execute(params![millis(bound), millis(now)])?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::pages::tests::{reads_an_index, searches_only};
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_read_off_its_index_however_much_is_owed() {
+        searches_only(CLAIM_SQL, 3);
+        reads_an_index(NEXT_DUE_SQL, 0);
+    }
 }

@@ -3,6 +3,7 @@
 //! Only those that nobody took it for at the first try have a row; see the contract in [`crate::store`]. All of this
 //! runs on the writer, inside its transaction.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use rusqlite::{Connection, params};
@@ -69,6 +70,7 @@ pub(super) fn apply(
          WHERE position = ?1 AND key = ?2 AND state IN ('owed', 'failed')"
     ))?;
     let first_ask = millis(now.saturating_add(first_ask));
+    let mut broken = Broken::default();
     for change in &batch.changes {
         match change {
             Change::Owed(position, recipient, missed) => {
@@ -88,13 +90,14 @@ pub(super) fn apply(
                     millis(now)
                 ])?;
             }
-            Change::Unacknowledged(broken) => {
-                reopen(connection, broken, first_ask, now)?;
-                owe_again(connection, &broken.owed, first_ask, now)?;
+            Change::Unacknowledged(one) => {
+                broken.add(one);
+                owe_again(connection, &one.owed, first_ask, now)?;
             }
             Change::Reached(position, reach) => count_reach(connection, *position, *reach)?,
         }
     }
+    reopen(connection, &broken, first_ask, now)?;
     let mut mark = connection.prepare_cached(
         "INSERT INTO mark (user, position, since) VALUES (?1, ?2, ?2)
          ON CONFLICT (user) DO UPDATE SET position = max(position, excluded.position)",
@@ -113,11 +116,27 @@ const fn in_words(missed: Missed) -> &'static str {
     }
 }
 
-/// A connection broke with bytes that its client never acknowledged: what they stood for is owed again, and a client that
+/// What broken connections left in doubt, put together for each recipient: when a network goes, thousands of streams of one
+/// role end at once, with much the same stretch of the log.
+#[derive(Default)]
+struct Broken(HashMap<Recipient, (Position, Position)>);
+
+impl Broken {
+    fn add(&mut self, one: &Unacknowledged) {
+        for recipient in &one.recipients {
+            let range = self.0.entry(recipient.clone());
+            let (after, upto) = range.or_insert((one.after, one.upto));
+            *after = one.after.min(*after);
+            *upto = one.upto.max(*upto);
+        }
+    }
+}
+
+/// Connections broke with bytes that their clients never acknowledged: what they stood for is owed again, and a client that
 /// comes back with a later place settles it.
 fn reopen(
     connection: &Connection,
-    broken: &Unacknowledged,
+    broken: &Broken,
     first_ask: i64,
     now: Timestamp,
 ) -> Result<(), Failure> {
@@ -131,11 +150,11 @@ fn reopen(
              reason = excluded.reason
          WHERE state = 'sent'",
     ))?;
-    for recipient in &broken.recipients {
+    for (recipient, (after, upto)) in &broken.0 {
         owe.execute(params![
             recipient.to_string(),
-            stored(broken.after),
-            stored(broken.upto),
+            stored(*after),
+            stored(*upto),
             first_ask,
             millis(now),
             count(MAX_REOPENED)

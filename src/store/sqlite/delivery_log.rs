@@ -1,5 +1,7 @@
 //! The delivery log: rows where something is kept, and what follows from there being none.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension, Row as SqliteRow, ToSql, params};
 
 use super::entries::{COLUMNS, count, entry_of, millis, moment_of, position_of, stored};
@@ -10,7 +12,6 @@ use crate::delivery::{
     Delivery, DeliveryPage, DeliveryQuery, Lookup, LookupQuery, Outcome, Record, Row, Scope, Which,
 };
 use crate::log::Position;
-use crate::notification::Entry;
 use crate::store::Reach;
 
 /// The most rows that one page of a search looks at: what was asked for may be rare.
@@ -49,10 +50,7 @@ pub(super) fn lookup(connection: &Connection, query: &LookupQuery) -> Result<Loo
     let settled = entry.position <= settled(connection)?;
     let mut rows = rows_at(connection, entry.position)?;
     let deliveries = entry.audience.recipients().iter().map(|recipient| {
-        let own = rows
-            .iter()
-            .position(|(key, _)| *key == recipient.to_string());
-        let row = own.map(|index| rows.swap_remove(index).1);
+        let row = rows.remove(&recipient.to_string());
         Delivery::of(&entry, recipient.clone(), settled, reach, row)
     });
     let deliveries = deliveries.collect();
@@ -76,7 +74,7 @@ fn settled(connection: &Connection) -> rusqlite::Result<Position> {
 }
 
 /// The rows of one entry, by key.
-fn rows_at(connection: &Connection, position: Position) -> rusqlite::Result<Vec<(String, Row)>> {
+fn rows_at(connection: &Connection, position: Position) -> rusqlite::Result<HashMap<String, Row>> {
     connection
         .prepare_cached(&format!(
             "SELECT key, {ROW} FROM delivery WHERE position = ?1"
@@ -137,14 +135,9 @@ fn of_recipient(
     let mut page = DeliveryPage::default();
     let mut looked_at = 0;
     while let Some(row) = rows.next()? {
-        let entry = entry_of(row)?;
-        let publisher: &str = row.get_ref(7)?.as_str().unwrap_or_default();
-        let fits = entry.created_at >= query.since
-            && query
-                .publisher
-                .as_deref()
-                .is_none_or(|own| own == publisher);
-        if fits {
+        let position = position_of(row, 0)?;
+        if moment_of(row, 4)? >= query.since && is_own(row, query)? {
+            let entry = entry_of(row)?;
             let kept: Option<String> = row.get(10)?;
             let kept = kept.map(|_| row_of(row, 10)).transpose()?;
             let reach = reach_of(row, 8)?;
@@ -156,11 +149,18 @@ fn of_recipient(
         }
         looked_at += 1;
         if page.deliveries.len() == query.limit || looked_at == MAX_LOOKED_AT {
-            page.next = Some(entry.position.0.to_string());
+            page.next = Some(position.to_string());
             break;
         }
     }
     Ok(page)
+}
+
+/// Whether whoever asks published it, or may see everybody's. Looked at before the entry is read, which may be large.
+fn is_own(row: &SqliteRow<'_>, query: &DeliveryQuery) -> rusqlite::Result<bool> {
+    let publisher = row.get_ref(7)?.as_str()?;
+    let asks = query.publisher.as_deref();
+    Ok(asks.is_none_or(|own| own == publisher))
 }
 
 fn of_recipient_sql() -> String {
@@ -200,36 +200,26 @@ fn changed(
     let mut page = DeliveryPage::default();
     let mut looked_at = 0;
     while let Some(row) = rows.next()? {
-        let entry = entry_of(row)?;
-        let publisher: &str = row.get_ref(7)?.as_str().unwrap_or_default();
+        let position = position_of(row, 0)?;
         let key: String = row.get(8)?;
         let changed_ms: i64 = row.get(12)?;
-        if query
-            .publisher
-            .as_deref()
-            .is_none_or(|own| own == publisher)
-        {
-            page.deliveries.extend(found(row, &entry, &key, outcome)?);
+        if is_own(row, query)? {
+            page.deliveries.extend(found(row, &key, outcome)?);
         }
         looked_at += 1;
         if page.deliveries.len() == query.limit || looked_at == MAX_LOOKED_AT {
-            page.next = Some(format!("{changed_ms}-{}-{key}", entry.position));
+            page.next = Some(format!("{changed_ms}-{position}-{key}"));
             break;
         }
     }
     Ok(page)
 }
 
-fn found(
-    row: &SqliteRow<'_>,
-    entry: &Entry,
-    key: &str,
-    outcome: Outcome,
-) -> Result<Option<Delivery>, Failure> {
+fn found(row: &SqliteRow<'_>, key: &str, outcome: Outcome) -> Result<Option<Delivery>, Failure> {
     let kept = row_of(row, 9)?;
     let recipient = Recipient::parse(key)
         .ok_or_else(|| Failure::Damaged(format!("{key:?} is no recipient")))?;
-    let delivery = Delivery::of(entry, recipient, true, None, Some(kept));
+    let delivery = Delivery::of(&entry_of(row)?, recipient, true, None, Some(kept));
     Ok(Some(delivery).filter(|delivery| delivery.outcome == outcome))
 }
 

@@ -59,6 +59,10 @@ const OPEN_SQL: &str = "SELECT position FROM delivery
     WHERE key = ?3 AND state IN ('owed', 'failed') AND position > ?1 AND position <= ?2
     ORDER BY position";
 
+/// The first position that is owed to anybody.
+const OLDEST_OWED_SQL: &str = "SELECT position FROM delivery INDEXED BY delivery_oldest
+    WHERE state = 'owed' ORDER BY position LIMIT 1";
+
 /// A range and keys, as [`positions_sql`] and [`OPEN_SQL`] take them.
 fn range<'a>(after: &'a i64, upto: &'a i64, keys: &'a [String]) -> Vec<&'a dyn ToSql> {
     let mut values: Vec<&dyn ToSql> = vec![after, upto];
@@ -284,9 +288,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, Failure> {
         }
     }
     let oldest = connection
-        .prepare_cached(
-            "SELECT position FROM delivery WHERE state = 'owed' ORDER BY position LIMIT 1",
-        )?
+        .prepare_cached(OLDEST_OWED_SQL)?
         .query_row([], |row| position_of(row, 0))
         .optional()?;
     counts.oldest_owed = match oldest {
@@ -329,6 +331,16 @@ pub(super) mod tests {
         assert!(plan.iter().any(|step| step.contains("SEARCH")), "{plan:#?}");
     }
 
+    /// That a query reads its rows off an index that it does not sort, the first ones first.
+    #[track_caller]
+    pub(in crate::store::sqlite) fn reads_an_index(sql: &str, parameters: usize) {
+        let plan = plan(&in_memory(), sql, parameters);
+        let lazy = plan
+            .iter()
+            .all(|step| step.contains("USING") && !step.contains("TEMP B-TREE"));
+        assert!(lazy, "{plan:#?}");
+    }
+
     #[test]
     fn a_page_is_merged_from_the_index_and_never_scanned_or_sorted() {
         for keys in [2, 3, 7, MAX_ROLES + 2] {
@@ -336,5 +348,6 @@ pub(super) mod tests {
             searches_only(&entry_sql(keys), keys + 1);
         }
         searches_only(OPEN_SQL, 3);
+        reads_an_index(OLDEST_OWED_SQL, 0);
     }
 }

@@ -121,6 +121,9 @@ fn month(moment: Timestamp) -> String {
     format!("{:02}{:02}", u8::from(moment.month()), moment.year() % 100)
 }
 
+/// What stands in for a store that is being exchanged.
+const STAND_IN: &str = "A restore was cut off here: run campanile restore --force again.\n";
+
 /// Puts a finished store into its place. One that is there gets a name with the moment, and what SQLite kept beside it
 /// as well, so that it can be opened like before.
 ///
@@ -145,17 +148,24 @@ fn take_place(
         set_aside = Some(aside);
     }
     if !logs.is_empty() {
-        // They must not be read into the new one. A log without its database is refused, a database without its log
-        // would not be: so the database goes first.
-        if is_taken(database) {
-            std::fs::remove_file(database)?;
-        }
+        // They must not be read into the new one, and the old database must not be read without them. With neither there,
+        // whoever is cut off now would leave room for a new, empty store: so something stands in that is refused.
+        stand_in(database)?;
         for suffix in logs {
             std::fs::remove_file(beside(database, suffix))?;
         }
     }
     unfinished.finish(database, true)?;
     Ok(set_aside)
+}
+
+/// Puts a file where the database was that no hub takes for one.
+fn stand_in(database: &Path) -> std::io::Result<()> {
+    let unfinished = beside(database, ".restoring");
+    std::fs::write(&unfinished, STAND_IN)?;
+    File::open(&unfinished)?.sync_all()?;
+    std::fs::rename(&unfinished, database)?;
+    sync_directory(database)
 }
 
 /// Has a file under another name too, so that there is no moment at which it has none.

@@ -12,6 +12,7 @@ use campanile::auth::{Authenticator, Mint, Scope, Secret, StoredKey};
 use campanile::clock::Timestamp;
 use campanile::config::Config;
 use campanile::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
+use campanile::diagnosis::{DiagnosisQuery, Facts};
 use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::{Entry, Notification};
@@ -21,6 +22,7 @@ use campanile::store::{
     PageQuery, Pruned, Reclaimed, Retention, RetrySchedule, Start, StartQuery, Store, StoreError,
     Verdicts, Viewer,
 };
+use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use rusqlite::Connection;
@@ -204,6 +206,18 @@ impl Store for Faulty {
 
     fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage, StoreError>> {
         self.store.deliveries(query)
+    }
+
+    fn waiting(&self, query: WaitingQuery) -> BoxFuture<'_, Result<Waiting, StoreError>> {
+        self.store.waiting(query)
+    }
+
+    fn unlock(&self, unlock: Unlock) -> BoxFuture<'_, Result<Unlocked, StoreError>> {
+        self.store.unlock(unlock)
+    }
+
+    fn diagnose(&self, query: DiagnosisQuery) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        self.store.diagnose(query)
     }
 
     fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
