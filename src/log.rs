@@ -119,3 +119,28 @@ pub enum Cursor {
     /// Garbage, or another epoch's: nothing can be told from it, so the stream says `gap`.
     Foreign,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_epoch_that_could_not_stand_in_an_event_id_is_none() {
+        for text in ["", "Abc", "a-b", "é", &"a".repeat(33)] {
+            assert_eq!(Epoch::from_text(text), None, "{text:?}");
+        }
+        assert!(Epoch::from_text(&"a0".repeat(16)).is_some());
+    }
+
+    #[test]
+    fn each_character_of_an_epoch_is_drawn() {
+        let drawn: Vec<Epoch> = (0..64).map(|_| Epoch::random()).collect();
+        for place in 1..Epoch::LENGTH {
+            let differs = |epoch: &Epoch| {
+                let text = epoch.as_str().as_bytes();
+                text[place] != text[place - 1]
+            };
+            assert!(drawn.iter().any(differs), "character {place}");
+        }
+    }
+}

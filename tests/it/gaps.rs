@@ -17,6 +17,7 @@ async fn garbage_another_epoch_and_the_future_are_gaps_that_go_on_live() {
         "x".repeat(3_000),
         format!("{epoch}-"),
         format!("{epoch}--1"),
+        format!("{epoch}-+1"),
         format!("{epoch}-99999999999999999999999"),
         format!("{epoch}-1000000"),
         "zzzzzzzz-1".to_owned(),

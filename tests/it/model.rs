@@ -7,7 +7,7 @@
 //!
 //! - `plan`: what may happen, and how it is drawn
 //! - `rules`: what a hub must make of it
-//! - `world`: the steps, carried out on both
+//! - `world`: the steps, carried out on both; `publishing` and `reading`: those of publishers and of readers
 //! - `device`: somebody's stream, and what it must be sent
 //! - `file`: the store's file, looked at and made older
 //!
@@ -17,6 +17,8 @@
 mod device;
 mod file;
 mod plan;
+mod publishing;
+mod reading;
 mod rules;
 mod world;
 

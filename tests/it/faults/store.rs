@@ -1,0 +1,227 @@
+//! A store that is another one, but for one call that fails.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use campanile::auth::StoredKey;
+use campanile::clock::Timestamp;
+use campanile::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
+use campanile::diagnosis::{DiagnosisQuery, Facts};
+use campanile::inbox::Unread;
+use campanile::log::Position;
+use campanile::notification::{Entry, Notification};
+use campanile::store::{
+    Aged, Appended, Asked, Claim, Commits, Counts, Duplicate, DuplicateQuery, Marked, Page,
+    PageQuery, Pruned, Reclaimed, Retention, RetrySchedule, Start, StartQuery, Store, StoreError,
+    Verdicts, Viewer,
+};
+use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use uuid::Uuid;
+
+/// A call that fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Append,
+    Flush,
+    Start,
+    Page,
+    Owed,
+    Unread,
+    MarkRead,
+    MarkAllRead,
+    Entries,
+    Claim,
+    Settle,
+    Reclaim,
+    Prune,
+    Counts,
+}
+
+/// A store one of whose calls fails at one time.
+pub struct Faulty {
+    pub store: Arc<dyn Store>,
+    pub call: Call,
+    pub time: usize,
+    pub called: AtomicUsize,
+}
+
+impl Faulty {
+    /// Does what is asked, unless this is the time.
+    fn unless<'a, T: Send + 'a>(
+        &'a self,
+        call: Call,
+        act: impl FnOnce() -> BoxFuture<'a, Result<T, StoreError>>,
+    ) -> BoxFuture<'a, Result<T, StoreError>> {
+        if call == self.call && self.called.fetch_add(1, Ordering::SeqCst) + 1 == self.time {
+            let error = StoreError::Unavailable("the disk does not answer".to_owned());
+            return async move { Err(error) }.boxed();
+        }
+        act()
+    }
+}
+
+impl Store for Faulty {
+    fn append(
+        &self,
+        notifications: Vec<Notification>,
+    ) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
+        self.unless(Call::Append, || self.store.append(notifications))
+    }
+
+    fn record(&self, verdicts: Verdicts) {
+        self.store.record(verdicts);
+    }
+
+    fn commits(&self) -> &Commits {
+        self.store.commits()
+    }
+
+    fn unwritten(&self) -> usize {
+        self.store.unwritten()
+    }
+
+    fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.unless(Call::Flush, || self.store.flush())
+    }
+
+    fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>> {
+        self.unless(Call::Start, || self.store.start(query))
+    }
+
+    fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.unless(Call::Page, || self.store.page(query))
+    }
+
+    fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
+        self.unless(Call::Owed, || self.store.owed(query))
+    }
+
+    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>> {
+        self.unless(Call::Unread, || self.store.unread(viewer, now))
+    }
+
+    fn mark_read(
+        &self,
+        viewer: Viewer,
+        id: Uuid,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
+        self.unless(Call::MarkRead, || self.store.mark_read(viewer, id, now))
+    }
+
+    fn mark_all_read(
+        &self,
+        user: Arc<str>,
+        upto: Option<Position>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
+        self.unless(Call::MarkAllRead, || {
+            self.store.mark_all_read(user, upto, now)
+        })
+    }
+
+    fn entries(
+        &self,
+        after: Position,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Vec<Entry>, StoreError>> {
+        self.unless(Call::Entries, || self.store.entries(after, limit))
+    }
+
+    fn claim(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Vec<Claim>, StoreError>> {
+        self.unless(Call::Claim, || self.store.claim(now, limit))
+    }
+
+    fn settle(
+        &self,
+        now: Timestamp,
+        claims: Vec<Claim>,
+        schedule: RetrySchedule,
+    ) -> BoxFuture<'_, Result<Asked, StoreError>> {
+        self.unless(Call::Settle, || self.store.settle(now, claims, schedule))
+    }
+
+    fn reclaim(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        schedule: RetrySchedule,
+    ) -> BoxFuture<'_, Result<Reclaimed, StoreError>> {
+        self.unless(Call::Reclaim, || self.store.reclaim(now, lease, schedule))
+    }
+
+    fn prune(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<Pruned, StoreError>> {
+        self.unless(Call::Prune, || self.store.prune(now, retention, limit))
+    }
+
+    fn aged(
+        &self,
+        now: Timestamp,
+        retention: Retention,
+    ) -> BoxFuture<'_, Result<Aged, StoreError>> {
+        self.store.aged(now, retention)
+    }
+
+    fn lookup(&self, query: LookupQuery) -> BoxFuture<'_, Result<Lookup, StoreError>> {
+        self.store.lookup(query)
+    }
+
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'_, Result<DeliveryPage, StoreError>> {
+        self.store.deliveries(query)
+    }
+
+    fn counts(&self) -> BoxFuture<'_, Result<Counts, StoreError>> {
+        self.unless(Call::Counts, || self.store.counts())
+    }
+
+    fn duplicates(
+        &self,
+        query: DuplicateQuery,
+    ) -> BoxFuture<'_, Result<Vec<Duplicate>, StoreError>> {
+        self.store.duplicates(query)
+    }
+
+    fn waiting(&self, query: WaitingQuery) -> BoxFuture<'_, Result<Waiting, StoreError>> {
+        self.store.waiting(query)
+    }
+
+    fn unlock(&self, unlock: Unlock) -> BoxFuture<'_, Result<Unlocked, StoreError>> {
+        self.store.unlock(unlock)
+    }
+
+    fn diagnose(&self, query: DiagnosisQuery) -> BoxFuture<'_, Result<Facts, StoreError>> {
+        self.store.diagnose(query)
+    }
+
+    fn ready(&self) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.ready()
+    }
+
+    fn insert_key(&self, key: StoredKey) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.insert_key(key)
+    }
+
+    fn keys(&self) -> BoxFuture<'_, Result<Vec<StoredKey>, StoreError>> {
+        self.store.keys()
+    }
+
+    fn revoke_key(&self, name: String, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.revoke_key(name, now)
+    }
+
+    fn damaged(&self) -> BoxFuture<'_, String> {
+        self.store.damaged()
+    }
+
+    fn close(&self) -> BoxFuture<'_, ()> {
+        self.store.close()
+    }
+}
