@@ -207,13 +207,13 @@ fn wrong_field(path: &str, error: &serde_json::Error) -> Problem {
             Some(meant) => format!("is not a known field; did you mean {meant}?"),
             None => "is not a known field".to_owned(),
         };
-        return Problem::field(name, message);
+        return Problem::field(within(path, name), message);
     }
     if let Some((name, _)) = quoted(words, "missing field `", "`") {
-        return Problem::field(name, "is missing");
+        return Problem::field(within(path, name), "is missing");
     }
     if let Some((name, _)) = quoted(words, "duplicate field `", "`") {
-        return Problem::field(name, "stands there twice");
+        return Problem::field(within(path, name), "stands there twice");
     }
     if let Some((given, expected)) = quoted(words, "invalid type: ", ", expected ") {
         return Problem::field(path, format!("must be {expected}, not {given}"));
@@ -222,6 +222,16 @@ fn wrong_field(path: &str, error: &serde_json::Error) -> Problem {
         return Problem::field(path, format!("must be {expected}, not `{given}`"));
     }
     Problem::field(path, format!("cannot be read: {words}"))
+}
+
+/// A field's name with where it stands. The parser's path ends with the field itself or with the object around it.
+fn within(path: &str, name: &str) -> String {
+    let ends_with_it = path == name || path.ends_with(&format!(".{name}"));
+    match path {
+        "" | "." | "?" => name.to_owned(),
+        path if ends_with_it => path.to_owned(),
+        path => format!("{path}.{name}"),
+    }
 }
 
 /// What stands between `before`, at the beginning, and the last `between`; and what follows that.

@@ -514,7 +514,7 @@ async fn a_reference_is_given_once_and_a_number_that_is_taken_is_passed_over() {
         (json!({"prefix": ""}), "reference.prefix"),
         (json!({"prefix": "A B"}), "reference.prefix"),
         (json!({"prefix": "x".repeat(17)}), "reference.prefix"),
-        (json!({"prefx": "A"}), "prefx"),
+        (json!({"prefx": "A"}), "reference.prefx"),
         (json!("white space"), "reference"),
         (json!(""), "reference"),
         (json!("x".repeat(65)), "reference"),
@@ -601,7 +601,7 @@ async fn a_throttle_lets_one_through_in_its_window_and_answers_the_others_with_i
         (json!({"key": "", "window": "1h"}), "throttle.key"),
         (json!({"key": "k", "window": "31d"}), "throttle.window"),
         (json!({"key": "k", "window": "soon"}), "throttle.window"),
-        (json!({"key": "k"}), "window"),
+        (json!({"key": "k"}), "throttle.window"),
     ] {
         let (status, problem) = hub
             .post(

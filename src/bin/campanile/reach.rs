@@ -20,12 +20,15 @@ impl Reached {
     /// so.
     pub(crate) async fn of(config: &Config, make: bool) -> anyhow::Result<Self> {
         let path = config.serve.database_path();
-        if !path.exists() && !make {
-            return Err(OpenStoreError::Io {
-                path: path.display().to_string(),
-                reason: "there is none".to_owned(),
-            }
-            .into());
+        let missing = match path.try_exists() {
+            Ok(true) => None,
+            Ok(false) if make => None,
+            Ok(false) => Some("there is none".to_owned()),
+            Err(error) => Some(error.to_string()),
+        };
+        if let Some(reason) = missing {
+            let path = path.display().to_string();
+            return Err(OpenStoreError::Io { path, reason }.into());
         }
         // Whoever only looks in does not take the mark off a copy.
         let options = SqliteOptions {

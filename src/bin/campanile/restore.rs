@@ -56,7 +56,11 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
             aside.display()
         ));
     }
-    if options.advance_references > 0 {
+    if options.advance_references == 0 {
+        output::words(
+            "numbers that were drawn since the copy was made will be drawn again; --advance-references N skips N of each",
+        );
+    } else {
         output::words(&format!(
             "{} reference counters were advanced by {}; a prefix that was first used after the copy was made begins anew",
             restored.advanced, options.advance_references

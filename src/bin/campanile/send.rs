@@ -106,6 +106,12 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     if as_json {
         return output::line(&answer.to_string());
     }
+    let is = |field: &str| answer.get(field).and_then(Value::as_bool) == Some(true);
+    if is("duplicate") {
+        output::words("nothing was made: this key has that answer already");
+    } else if is("throttled") {
+        output::words("nothing was made: the throttle holds it off; this is the one that went");
+    }
     match answer.get("notificationId").and_then(Value::as_str) {
         Some(id) => output::line(id),
         None => Err(client.odd("its answer holds no notificationId").into()),

@@ -54,7 +54,8 @@ pub(crate) fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     }
     let config = settings.load_for(args.data.as_deref())?;
     let secret = config.serve.secret_path();
-    if !secret.exists() {
+    // Whether it is there cannot always be told; then reading it says why.
+    if secret.try_exists().is_ok_and(|there| !there) {
         // In the wrong directory, the token would be one that no hub takes.
         output::words(&format!(
             "campanile: made a new secret in {}; a hub takes this token if it serves with --data {}",

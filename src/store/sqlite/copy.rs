@@ -88,8 +88,10 @@ pub fn back_up(database: &Path, target: &Path, replace: bool) -> Result<Copied, 
 /// not write, leaves a log beside a file that had none. By SQLite alone: to open the file ourselves, and close it, would let go
 /// of the locks that a hub in this process has on it (POSIX, fcntl).
 pub(super) fn open_beside(path: &Path) -> Result<Connection, OpenStoreError> {
-    if !path.exists() {
-        return Err(there_is_none(path));
+    match path.try_exists() {
+        Ok(true) => {}
+        Ok(false) => return Err(there_is_none(path)),
+        Err(error) => return Err(io(path, error)),
     }
     let foreign = |reason: &str| OpenStoreError::Foreign {
         path: path.display().to_string(),
