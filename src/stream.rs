@@ -66,8 +66,8 @@ pub(crate) struct Stream {
     /// bytes that it will never read.
     acknowledged: Position,
     /// What was owed from before and was written since then, the oldest first: it has no id from which a client could prove
-    /// that it came. At most [`MAX_UNHEARD`].
-    unheard: VecDeque<(Position, Recipient)>,
+    /// that it came. With how much had been written by then; at most [`MAX_UNHEARD`].
+    unheard: VecDeque<(u64, (Position, Recipient))>,
     /// What is known of the peer once it has acknowledged so many bytes. One is taken at a time: a stream with steady traffic
     /// always has some on their way.
     checkpoint: Checkpoint,
@@ -122,8 +122,6 @@ struct Heard {
 struct Checkpoint {
     written: u64,
     cursor: Position,
-    /// What was owed from before had all been written.
-    owed: bool,
 }
 
 /// A frame whose first bytes are with the kernel: the rest must follow before anything else.
@@ -233,7 +231,6 @@ impl Stream {
             checkpoint: Checkpoint {
                 written: 0,
                 cursor: Position::START,
-                owed: false,
             },
             began: Position::START,
             marked: Position::START,
@@ -334,8 +331,8 @@ impl Stream {
         if self.ending.is_some() || self.pending.is_some() {
             return;
         }
-        if owed && self.sink.as_ref().and_then(Sink::unacknowledged) == Some(0) {
-            self.unheard.clear();
+        if owed {
+            self.hear_owed(self.taken());
         }
         let whole = self.put(
             &page.run,
@@ -484,7 +481,8 @@ impl Stream {
         let sent = note.sent.iter().map(|r| (note.position, r.clone()));
         verdicts.sent.extend(sent.clone());
         if matches!(self.phase, Phase::Owed(_)) {
-            self.unheard.extend(sent);
+            let written = self.written;
+            self.unheard.extend(sent.map(|sent| (written, sent)));
             let over = self.unheard.len().saturating_sub(MAX_UNHEARD);
             self.unheard.drain(..over);
         }
@@ -567,17 +565,13 @@ impl Stream {
         }
         if taken >= self.checkpoint.written {
             self.acknowledged = self.checkpoint.cursor.max(self.acknowledged);
-            if self.checkpoint.owed {
-                self.unheard = VecDeque::new();
-            }
             self.checkpoint = Checkpoint {
                 written: self.written,
                 cursor: self.cursor,
-                owed: !matches!(self.phase, Phase::Owed(_)),
             };
         }
+        self.hear_owed(taken);
         if queued == 0 {
-            self.unheard = VecDeque::new();
             self.acknowledged = if self.is_live() {
                 self.cursor.max(fanned)
             } else {
@@ -665,10 +659,26 @@ impl Stream {
         self.mark()
     }
 
+    /// How much its peer has acknowledged. Where that cannot be known, all of it.
+    fn taken(&self) -> u64 {
+        let queued = self.sink.as_ref().and_then(Sink::unacknowledged);
+        self.written.saturating_sub(queued.unwrap_or(0) as u64)
+    }
+
+    /// Forgets what was owed and has been acknowledged.
+    fn hear_owed(&mut self, taken: u64) {
+        while self
+            .unheard
+            .pop_front_if(|(written, _)| *written <= taken)
+            .is_some()
+        {}
+    }
+
     /// What was written to it and has not been acknowledged, after its end; whom that was for is for its owner to say.
     pub(crate) fn unacknowledged(&mut self) -> Option<Unacknowledged> {
         self.sink.as_ref()?;
-        let owed = Vec::from(std::mem::take(&mut self.unheard));
+        let unheard = std::mem::take(&mut self.unheard);
+        let owed: Vec<_> = unheard.into_iter().map(|(_, owed)| owed).collect();
         (self.acknowledged < self.cursor || !owed.is_empty()).then_some(Unacknowledged {
             recipients: Vec::new(),
             after: self.acknowledged,

@@ -270,8 +270,10 @@ fn check(file: &Path, what: &str) {
         ("SELECT last FROM reference_counter", 6),
         ("SELECT count(*) FROM throttle JOIN entry USING (id)", 6),
         ("SELECT count(*) FROM duplicate", 0),
+        // A stream that was dropped may have had a last packet on its way: what that stood for is owed again.
         (
-            "SELECT count(*) FROM delivery WHERE state <> 'sent' OR owner IS NOT NULL",
+            "SELECT count(*) FROM delivery WHERE owner IS NOT NULL OR
+             (state <> 'sent' AND reason <> 'the connection broke before it was acknowledged')",
             0,
         ),
     ] {
