@@ -119,6 +119,7 @@ async fn a_stream_that_ends_with_everything_acknowledged_owes_nothing() {
         hub.publish(to_user("ann", number)).await;
     }
     stream.messages(20).await;
+    stream.counted(20).await;
     drop(stream);
     let status = hub
         .until("no streams", |s| s["streams"]["total"] == 0)
@@ -141,6 +142,7 @@ async fn a_role_that_another_of_its_streams_has_acknowledged_is_not_owed_again()
         hub.publish(long(target, number)).await;
     }
     awake.messages(20).await;
+    awake.counted(20).await;
     drop(asleep);
     hub.until("its debts", |s| s["queue"]["failed"] == 40).await;
     assert_eq!(failed(&hub, "user=ann").await.len(), 20);

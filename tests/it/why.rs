@@ -319,6 +319,7 @@ async fn the_command_answers_on_one_screen_beside_a_running_hub_and_without_one(
                        "module": "orders", "reference": "CNC-1126-0007"});
     hub.publish(draft).await;
     stream.notification().await;
+    stream.counted(1).await;
     hub.until("a failure", |s| s["queue"]["failed"] == 1).await;
     drop(stream);
     let data = hub.data();

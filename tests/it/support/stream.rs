@@ -181,6 +181,16 @@ impl EventStream {
         }
     }
 
+    /// Reads until it is told that so many are unread: then nothing more is on its way for a while.
+    pub async fn counted(&mut self, unread: u64) {
+        loop {
+            let event = self.next().await;
+            if event.kind() == "status" && event.data["data"]["unread"] == unread {
+                return;
+            }
+        }
+    }
+
     /// The messages of the next `count` notifications.
     pub async fn messages(&mut self, count: usize) -> Vec<String> {
         let mut messages = Vec::with_capacity(count);
