@@ -17,6 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
@@ -421,7 +422,7 @@ pub struct Retention {
 }
 
 /// How many of each kind are older than they are kept, or went because they were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Aged {
     /// Notifications.
     pub notifications: u64,
@@ -436,6 +437,15 @@ pub struct Aged {
 }
 
 impl Aged {
+    /// Adds another count to this one.
+    pub fn add(&mut self, more: Self) {
+        self.notifications += more.notifications;
+        self.broadcasts += more.broadcasts;
+        self.idempotency += more.idempotency;
+        self.audit += more.audit;
+        self.throttles += more.throttles;
+    }
+
     /// All of them together.
     pub fn total(&self) -> u64 {
         self.notifications + self.broadcasts + self.idempotency + self.audit + self.throttles

@@ -60,34 +60,12 @@ impl Wanted {
     }
 }
 
-/// How many of each kind.
-#[derive(Debug, Serialize)]
-pub(crate) struct Counted {
-    notifications: u64,
-    broadcasts: u64,
-    idempotency: u64,
-    audit: u64,
-    throttles: u64,
-}
-
-impl From<Aged> for Counted {
-    fn from(aged: Aged) -> Self {
-        Self {
-            notifications: aged.notifications,
-            broadcasts: aged.broadcasts,
-            idempotency: aged.idempotency,
-            audit: aged.audit,
-            throttles: aged.throttles,
-        }
-    }
-}
-
 /// What is told.
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
 pub(crate) enum Answer {
-    Counted { left: Counted },
-    Pruned { pruned: Counted, more: bool },
+    Counted { left: Aged },
+    Pruned { pruned: Aged, more: bool },
 }
 
 /// `POST /prune`.
@@ -98,15 +76,14 @@ pub(crate) async fn prune(
 ) -> Result<axum::Json<Answer>, Problem> {
     let kept = wanted.over(hub.retention())?;
     if wanted.dry_run {
-        let left = hub.aged(&kept).await?.into();
+        let left = hub.aged(&kept).await?;
         return Ok(axum::Json(Answer::Counted { left }));
     }
     let Pruned { gone, more, .. } = hub.prune(&kept).await?;
     if gone.total() > 0 {
         tracing::info!(gone = gone.total(), by = %caller.publisher(), "pruned by hand");
     }
-    let pruned = gone.into();
-    Ok(axum::Json(Answer::Pruned { pruned, more }))
+    Ok(axum::Json(Answer::Pruned { pruned: gone, more }))
 }
 
 impl From<PruneError> for Problem {

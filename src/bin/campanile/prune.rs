@@ -9,7 +9,7 @@ use campanile::config::{Config, Setting};
 use campanile::store::{Aged, MAX_COUNTED, Retention};
 use indicatif::{ProgressBar, ProgressStyle};
 use reqwest::Method;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use crate::client::Client;
@@ -63,20 +63,10 @@ const PAUSE_SHARE: u32 = 2;
 /// The most that goes in one commit of a store that nobody else uses.
 const STEP: usize = 1_000;
 
-/// How many of each kind.
-#[derive(Debug, Default, Serialize, Deserialize)]
-struct Counted {
-    notifications: u64,
-    broadcasts: u64,
-    idempotency: u64,
-    audit: u64,
-    throttles: u64,
-}
-
 /// What a hub answers to one step.
 #[derive(Deserialize)]
 struct Step {
-    pruned: Counted,
+    pruned: Aged,
     more: bool,
 }
 
@@ -101,7 +91,7 @@ async fn work(args: &Args, config: &Config, store: &Reached) -> anyhow::Result<(
         return print(args.json, "left", "would delete", &left);
     }
     let bar = bar(left.total());
-    let mut gone = Counted::default();
+    let mut gone = Aged::default();
     let outcome = pruning.all(&mut gone, &bar).await;
     bar.finish_and_clear();
     // Also when it was cut short: what has gone is gone.
@@ -117,22 +107,20 @@ struct Pruning<'a> {
 }
 
 impl Pruning<'_> {
-    async fn aged(&self) -> anyhow::Result<Counted> {
+    async fn aged(&self) -> anyhow::Result<Aged> {
         match self.store {
             Reached::Running(client) => {
                 #[derive(Deserialize)]
                 struct Answer {
-                    left: Counted,
+                    left: Aged,
                 }
                 let mut asked = self.ages.clone();
                 asked.insert("dryRun".to_owned(), true.into());
                 Ok(ask::<Answer>(client, &asked).await?.left)
             }
-            Reached::Stopped(opened) => Ok(opened
-                .store
-                .aged(Timestamp::now(), self.retention)
-                .await?
-                .into()),
+            Reached::Stopped(opened) => {
+                Ok(opened.store.aged(Timestamp::now(), self.retention).await?)
+            }
         }
     }
 
@@ -145,18 +133,18 @@ impl Pruning<'_> {
                     .prune(Timestamp::now(), self.retention, STEP)
                     .await?;
                 Ok(Step {
-                    pruned: pruned.gone.into(),
+                    pruned: pruned.gone,
                     more: pruned.more,
                 })
             }
         }
     }
 
-    async fn all(&self, gone: &mut Counted, bar: &ProgressBar) -> anyhow::Result<()> {
+    async fn all(&self, gone: &mut Aged, bar: &ProgressBar) -> anyhow::Result<()> {
         loop {
             let begun = Instant::now();
             let step = self.step().await?;
-            gone.add(&step.pruned);
+            gone.add(step.pruned);
             // What grew old meanwhile goes too.
             bar.set_length(bar.length().unwrap_or(0).max(gone.total()));
             bar.set_position(gone.total());
@@ -192,11 +180,11 @@ fn bar(length: u64) -> ProgressBar {
     bar
 }
 
-fn print(as_json: bool, key: &str, verb: &str, counted: &Counted) -> anyhow::Result<()> {
+fn print(as_json: bool, key: &str, verb: &str, counted: &Aged) -> anyhow::Result<()> {
     if as_json {
         return output::line(&json!({ key: counted }).to_string());
     }
-    output::line(&format!("{verb} {}", counted.in_words()))
+    output::line(&format!("{verb} {}", in_words(counted)))
 }
 
 impl Args {
@@ -228,54 +216,28 @@ impl Args {
     }
 }
 
-impl From<Aged> for Counted {
-    fn from(aged: Aged) -> Self {
-        Self {
-            notifications: aged.notifications,
-            broadcasts: aged.broadcasts,
-            idempotency: aged.idempotency,
-            audit: aged.audit,
-            throttles: aged.throttles,
-        }
+/// Whatever there is any of.
+fn in_words(counted: &Aged) -> String {
+    let kinds = [
+        (counted.notifications, "notification"),
+        (counted.broadcasts, "broadcast"),
+        (counted.idempotency, "idempotency key"),
+        (counted.audit, "audit record"),
+        (counted.throttles, "throttle"),
+    ];
+    let words: Vec<String> = kinds
+        .into_iter()
+        .filter(|(n, _)| *n > 0)
+        .map(|(n, kind)| {
+            let more = if n == MAX_COUNTED { " or more" } else { "" };
+            let plural = if n == 1 { "" } else { "s" };
+            format!("{n}{more} {kind}{plural}")
+        })
+        .collect();
+    if words.is_empty() {
+        return "nothing".to_owned();
     }
-}
-
-impl Counted {
-    fn total(&self) -> u64 {
-        self.notifications + self.broadcasts + self.idempotency + self.audit + self.throttles
-    }
-
-    fn add(&mut self, more: &Self) {
-        self.notifications += more.notifications;
-        self.broadcasts += more.broadcasts;
-        self.idempotency += more.idempotency;
-        self.audit += more.audit;
-        self.throttles += more.throttles;
-    }
-
-    /// Whatever there is any of.
-    fn in_words(&self) -> String {
-        let kinds = [
-            (self.notifications, "notification"),
-            (self.broadcasts, "broadcast"),
-            (self.idempotency, "idempotency key"),
-            (self.audit, "audit record"),
-            (self.throttles, "throttle"),
-        ];
-        let words: Vec<String> = kinds
-            .into_iter()
-            .filter(|(n, _)| *n > 0)
-            .map(|(n, kind)| {
-                let more = if n == MAX_COUNTED { " or more" } else { "" };
-                let plural = if n == 1 { "" } else { "s" };
-                format!("{n}{more} {kind}{plural}")
-            })
-            .collect();
-        if words.is_empty() {
-            return "nothing".to_owned();
-        }
-        words.join(", ")
-    }
+    words.join(", ")
 }
 
 #[cfg(test)]
@@ -284,14 +246,14 @@ mod tests {
 
     #[test]
     fn what_was_counted_is_told_without_the_kinds_of_which_there_are_none() {
-        let counted = Counted {
+        let counted = Aged {
             notifications: MAX_COUNTED,
             broadcasts: 1,
             throttles: 2,
-            ..Counted::default()
+            ..Aged::default()
         };
         let expected = "1000000 or more notifications, 1 broadcast, 2 throttles";
-        assert_eq!(counted.in_words(), expected);
-        assert_eq!(Counted::default().in_words(), "nothing");
+        assert_eq!(in_words(&counted), expected);
+        assert_eq!(in_words(&Aged::default()), "nothing");
     }
 }
