@@ -33,13 +33,29 @@ pub(super) fn accept(
     position: Position,
     zone: &Zone,
 ) -> Result<Result<Accepted, Refused>, Failure> {
-    if let Some(once) = &notification.once
-        && let Some(answer) = idempotency::answer(connection, notification, once)?
-    {
+    let placed = |reference| Placed {
+        id: notification.id,
+        position,
+        created_at: notification.created_at,
+        reference,
+        throttled: false,
+        duplicate: false,
+    };
+    let lapsed = |moment| moment <= notification.created_at;
+    let lapsed = notification.expires_at.is_some_and(lapsed);
+    if !lapsed && notification.throttle.is_none() && notification.reference.is_none() {
+        // Nothing but its key can stand against it, so what it will be answered is known beforehand: keeping that under
+        // the key asks in the same breath whether the key is new.
+        let placed = placed(None);
+        if idempotency::keep(connection, notification, &placed)? {
+            inserts.insert(notification, &notification.body, position)?;
+            return Ok(Ok(Accepted::New(placed, Arc::clone(&notification.body))));
+        }
+    }
+    if let Some(answer) = idempotency::answer(connection, notification)? {
         return Ok(answer.map(Accepted::Earlier));
     }
-    let lapsed = |moment| moment <= notification.created_at;
-    if notification.expires_at.is_some_and(lapsed) {
+    if lapsed {
         return Ok(Err(Refused::Lapsed));
     }
     if let Some(throttle) = &notification.throttle
@@ -60,14 +76,7 @@ pub(super) fn accept(
         None => Arc::clone(&notification.body),
     };
     inserts.insert(notification, &body, position)?;
-    let placed = Placed {
-        id: notification.id,
-        position,
-        created_at: notification.created_at,
-        reference,
-        throttled: false,
-        duplicate: false,
-    };
+    let placed = placed(reference);
     if let Some(throttle) = &notification.throttle {
         throttles::accepted(connection, notification, throttle, &placed)?;
     }

@@ -5,17 +5,18 @@ use uuid::Uuid;
 
 use super::entries::{count, millis, moment_of, position_of, stored};
 use super::failure::Failure;
-use crate::idempotency::Once;
 use crate::notification::Notification;
 use crate::store::{Duplicate, DuplicateOutcome, DuplicateQuery, Placed, Refused};
 
 /// What an earlier request under the same key was answered, which this one is told as well; or that this is another
-/// request. None if the key is new.
+/// request. None if it has no key, or a new one.
 pub(super) fn answer(
     connection: &Connection,
     notification: &Notification,
-    once: &Once,
 ) -> Result<Option<Result<Placed, Refused>>, Failure> {
+    let Some(once) = &notification.once else {
+        return Ok(None);
+    };
     let found = connection
         .prepare_cached(
             "SELECT id, position, created_ms, reference, throttled, fingerprint FROM idempotency
@@ -63,20 +64,21 @@ fn placed_of(row: &Row<'_>) -> rusqlite::Result<Placed> {
     })
 }
 
-/// Keeps the answer under the notification's key, if it has one.
+/// Keeps the answer under the notification's key, if it has one. False if the key has an answer already: then that stays.
 pub(super) fn keep(
     connection: &Connection,
     notification: &Notification,
     answer: &Placed,
-) -> Result<(), Failure> {
+) -> Result<bool, Failure> {
     let Some(once) = &notification.once else {
-        return Ok(());
+        return Ok(true);
     };
-    connection
+    let kept = connection
         .prepare_cached(
             "INSERT INTO idempotency
                  (publisher, key, fingerprint, kept_ms, id, position, created_ms, reference, throttled)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+             ON CONFLICT (publisher, key) DO NOTHING",
         )?
         .execute(params![
             notification.publisher,
@@ -89,7 +91,7 @@ pub(super) fn keep(
             answer.reference,
             answer.throttled,
         ])?;
-    Ok(())
+    Ok(kept == 1)
 }
 
 /// Uses of keys that had an answer, the latest first.

@@ -212,12 +212,48 @@ impl Writer {
     fn transact(&self, verdicts: &Batch, jobs: &mut [Job]) -> Result<Written, Failure> {
         let connection = &self.connection;
         let changes = connection.total_changes();
-        run(connection, "BEGIN IMMEDIATE")?;
+        self.begin(verdicts)?;
+        let mut written = match self.append_all(jobs, Care::None) {
+            // The transaction is in one piece still, so what broke is a constraint, and somebody's alone.
+            Err(failure) if failure.conflict().is_some() && !connection.is_autocommit() => {
+                run(connection, "ROLLBACK")?;
+                self.begin(verdicts)?;
+                self.append_all(jobs, Care::Each)?
+            }
+            appended => appended?,
+        };
+        for job in jobs {
+            if let Job::Errand(errand) = job
+                && let Err(conflict) = alone(connection, || errand.perform(connection))?
+            {
+                errand.refuse(conflict);
+            }
+        }
+        run(connection, "COMMIT")?;
+        written.changed = connection.total_changes() != changes;
+        Ok(written)
+    }
+
+    fn begin(&self, verdicts: &Batch) -> Result<(), Failure> {
+        run(&self.connection, "BEGIN IMMEDIATE")?;
         if !verdicts.is_empty() {
             let now = Timestamp::now();
-            deliveries::apply(connection, verdicts, self.in_doubt, now, self.first_ask)?;
+            deliveries::apply(
+                &self.connection,
+                verdicts,
+                self.in_doubt,
+                now,
+                self.first_ask,
+            )?;
         }
-        let mut head = entries::head(connection)?;
+        Ok(())
+    }
+
+    /// Stores the notifications of all appends, in the order of their arrival.
+    fn append_all(&self, jobs: &[Job], care: Care) -> Result<Written, Failure> {
+        let connection = &self.connection;
+        let before = entries::head(connection)?;
+        let mut head = before;
         let mut written = Written {
             new: Vec::new(),
             answers: Vec::new(),
@@ -225,41 +261,33 @@ impl Writer {
         };
         let mut inserts = Inserts::prepare(connection)?;
         for job in jobs {
-            match job {
-                Job::Append(append) => {
-                    let mut answers = Vec::with_capacity(append.notifications.len());
-                    for notification in &append.notifications {
-                        let position = head.next();
-                        let outcome = alone(connection, || {
-                            accept(connection, &mut inserts, notification, position, &self.zone)
-                        })?;
-                        answers.push(match outcome {
-                            Ok(Ok(Accepted::New(placed, body))) => {
-                                head = position;
-                                let entry = entries::placed(notification, body, position);
-                                written.new.push(entry);
-                                Ok(placed)
-                            }
-                            Ok(Ok(Accepted::Earlier(placed))) => Ok(placed),
-                            Ok(Err(refused)) => Err(refused),
-                            Err(conflict) => Err(Refused::Conflict(conflict)),
-                        });
+            let Job::Append(append) = job else { continue };
+            let mut answers = Vec::with_capacity(append.notifications.len());
+            for notification in &append.notifications {
+                let position = head.next();
+                let mut take =
+                    || accept(connection, &mut inserts, notification, position, &self.zone);
+                let outcome = match care {
+                    Care::None => Ok(take()?),
+                    Care::Each => alone(connection, take)?,
+                };
+                answers.push(match outcome {
+                    Ok(Ok(Accepted::New(placed, body))) => {
+                        head = position;
+                        let entry = entries::placed(notification, body, position);
+                        written.new.push(entry);
+                        Ok(placed)
                     }
-                    written.answers.push(answers);
-                }
-                Job::Errand(errand) => {
-                    if let Err(conflict) = alone(connection, || errand.perform(connection))? {
-                        errand.refuse(conflict);
-                    }
-                }
-                Job::Wake => {}
+                    Ok(Ok(Accepted::Earlier(placed))) => Ok(placed),
+                    Ok(Err(refused)) => Err(refused),
+                    Err(conflict) => Err(Refused::Conflict(conflict)),
+                });
             }
+            written.answers.push(answers);
         }
-        if !written.new.is_empty() {
+        if head != before {
             entries::set_head(connection, head)?;
         }
-        run(connection, "COMMIT")?;
-        written.changed = connection.total_changes() != changes;
         Ok(written)
     }
 
@@ -295,6 +323,16 @@ impl Writer {
             }
         }
     }
+}
+
+/// How notifications are kept from undoing each other.
+#[derive(Clone, Copy)]
+enum Care {
+    /// Not at all: a constraint that one breaks undoes the transaction. A savepoint for each has SQLite keep a copy of
+    /// every page that it changes, and constraints are broken almost never.
+    None,
+    /// Each has a savepoint, and is undone alone.
+    Each,
 }
 
 /// What a transaction came to.
