@@ -91,7 +91,7 @@ async fn main() -> Result<(), Failure> {
 
 fn token(hub: &Hub, user: usize, scopes: &[Scope]) -> String {
     let mint = Mint {
-        user: format!("u{user}").into(),
+        user: format!("u{user}"),
         roles: Vec::new(),
         scopes: scopes.iter().copied().collect(),
         ttl: Duration::from_secs(3600),
@@ -107,7 +107,9 @@ async fn read(address: SocketAddr, token: String) -> Result<impl Future<Output =
     );
     socket.write_all(request.as_bytes()).await?;
     let mut bytes = vec![0; 64 * 1024];
-    socket.read(&mut bytes).await?;
+    if socket.read(&mut bytes).await? == 0 {
+        return Err("the stream was not opened".into());
+    }
     Ok(async move { while matches!(socket.read(&mut bytes).await, Ok(1..)) {} })
 }
 

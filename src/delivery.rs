@@ -11,7 +11,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::audience::Recipient;
+use crate::audience::{Audience, Recipient};
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::{Entry, Kind};
@@ -41,16 +41,19 @@ pub enum Outcome {
     Failed,
     /// It lapsed before they came.
     Expired,
+    /// It was cancelled before they came.
+    Cancelled,
 }
 
 impl Outcome {
     /// Every one, with its name.
-    pub const ALL: [(Self, &'static str); 5] = [
+    pub const ALL: [(Self, &'static str); 6] = [
         (Self::Pending, "pending"),
         (Self::Processing, "processing"),
         (Self::Sent, "sent"),
         (Self::Failed, "failed"),
         (Self::Expired, "expired"),
+        (Self::Cancelled, "cancelled"),
     ];
 
     /// Its name in JSON.
@@ -151,6 +154,7 @@ fn stored_reason(row: &Row) -> Cow<'static, str> {
         (Some(reason), _) => reason.clone().into(),
         (None, Outcome::Sent) => "a stream took it later".into(),
         (None, Outcome::Expired) => "it expired before they came".into(),
+        (None, Outcome::Cancelled) => "it was cancelled before they came".into(),
         (None, _) => "no stream took it".into(),
     }
 }
@@ -177,8 +181,10 @@ impl Which {
 /// What is known of a notification.
 #[derive(Clone, Debug)]
 pub enum Lookup {
-    /// It is kept.
+    /// It is in the log.
     Found(Box<Record>),
+    /// It is held back, or was cancelled while it was.
+    Held(Box<Held>),
     /// It had this reference, and is not kept any more.
     Pruned {
         /// Its id.
@@ -203,12 +209,52 @@ pub struct Record {
     pub in_inbox: bool,
     /// Each of its recipients.
     pub deliveries: Vec<Delivery>,
+    /// That it was withdrawn from their inboxes.
+    pub cancelled: Option<Cancellation>,
+}
+
+/// A notification that has no place in the log yet.
+#[derive(Clone, Debug)]
+pub struct Held {
+    /// Its id.
+    pub id: Uuid,
+    /// The promise it is published under.
+    pub kind: Kind,
+    /// Who it is for.
+    pub audience: Audience,
+    /// Who published it.
+    pub publisher: Arc<str>,
+    /// When it was accepted.
+    pub accepted_at: Timestamp,
+    /// When it is released.
+    pub deliver_at: Timestamp,
+    /// When it lapses.
+    pub expires_at: Option<Timestamp>,
+    /// The public part.
+    pub body: Arc<str>,
+    /// Its number for people.
+    pub reference: Option<Arc<str>>,
+    /// That it was cancelled: it is not released any more.
+    pub cancelled: Option<Cancellation>,
+}
+
+/// Who cancelled a notification, and when.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cancellation {
+    /// When.
+    pub at: Timestamp,
+    /// Who.
+    pub by: Arc<str>,
 }
 
 /// How a notification stands as a whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Status {
+    /// It is held back until its time.
+    Scheduled,
+    /// It was cancelled before anybody had it.
+    Cancelled,
     /// Somebody is still asked after.
     Pending,
     /// Somebody did not take it.
@@ -220,11 +266,13 @@ pub enum Status {
 }
 
 impl Record {
-    /// Pending while anybody is, failed if anybody is, expired if it did for anybody, and else sent.
+    /// Pending while anybody is, cancelled if it was, failed if anybody is, expired if it did for anybody, and else sent.
     pub fn status(&self) -> Status {
         let any = |outcome| self.deliveries.iter().any(|d| d.outcome == outcome);
         if any(Outcome::Pending) || any(Outcome::Processing) {
             Status::Pending
+        } else if any(Outcome::Cancelled) {
+            Status::Cancelled
         } else if any(Outcome::Failed) {
             Status::Failed
         } else if any(Outcome::Expired) {

@@ -2,9 +2,9 @@
 //!
 //! The store reads [`Facts`] in one snapshot, each at a bounded cost; [`Diagnosis::of`] decides what they mean and is
 //! pure, so that the rules can be read here and tested as rules about numbers. `campanile queue diagnose` and
-//! `GET /queue/diagnosis` tell the same. Three findings are alerts, because somebody has to come: work that somebody took
-//! upon themselves and never finished, recipients who failed in numbers, and a store that contradicts itself. What is only
-//! worth a look by day is advice.
+//! `GET /queue/diagnosis` tell the same. Four findings are alerts, because somebody has to come: work that somebody took
+//! upon themselves and never finished, recipients who failed in numbers, what is scheduled and not released when it is due,
+//! and a store that contradicts itself. What is only worth a look by day is advice.
 
 mod doubles;
 mod facts;
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::doubles::{Accepted, doubles};
 pub use self::facts::{
-    Addressee, Broken, Counter, Counts, Deep, DiagnosisQuery, Double, Facts, Failed, Listed, Queue,
-    Rule, Stuck,
+    Addressee, Broken, Counter, Counts, Deep, DiagnosisQuery, Double, Facts, Failed, Listed,
+    Overdue, Queue, Rule, Stuck,
 };
 pub use self::words::age;
 
@@ -40,6 +40,8 @@ pub const MAX_LOOKED: u64 = 100_000;
 pub const MAX_COMPARED: usize = 10_000;
 /// The most bytes of bodies that are read for that.
 pub const MAX_COMPARED_BYTES: usize = 32 * 1024 * 1024;
+/// What was due so long ago and is still held back is overdue: a hub releases to the second.
+pub const OVERDUE: Duration = Duration::from_mins(1);
 /// How close together two that say the same are likely the same.
 pub const DOUBLE_WITHIN: Duration = Duration::from_mins(1);
 /// From this number on a prefix's counter is near the last one of four digits, 9999.
@@ -71,6 +73,8 @@ pub enum Check {
     Failed,
     /// Whether the log gets through the fan-out.
     Queue,
+    /// Whether what is scheduled is released when it is due.
+    Schedule,
     /// What was likely sent twice.
     Doubles,
     /// Whether references run out of digits.

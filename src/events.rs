@@ -24,6 +24,8 @@ pub const VERDICTS_LOST: &str = "verdicts_lost";
 pub const PUBLISH_CONFLICT: &str = "publish_conflict";
 /// A publisher sent again what it had sent.
 pub const DUPLICATE_PUBLISH: &str = "duplicate_publish";
+/// A notification was cancelled before anybody had it.
+pub const NOTIFICATION_CANCELLED: &str = "notification_cancelled";
 /// Somebody else had claimed the same work first.
 pub const CLAIM_CONFLICT: &str = "claim_conflict";
 /// Claimed work was not done, because what it was about had changed meanwhile.
@@ -53,6 +55,7 @@ pub const ALL: &[&str] = &[
     VERDICTS_LOST,
     PUBLISH_CONFLICT,
     DUPLICATE_PUBLISH,
+    NOTIFICATION_CANCELLED,
     CLAIM_CONFLICT,
     ABORTED_STATUS_CHANGED,
     LEASES_RECLAIMED,

@@ -8,6 +8,7 @@ mod access;
 mod audit;
 mod batch;
 mod body;
+mod cancel;
 mod deliveries;
 mod handover;
 mod keys;
@@ -76,6 +77,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         post("/notifications/test", Reader, publish::test),
         post("/notifications/{id}/read", Reader, reading::read),
         post("/notifications/read-all", Reader, reading::read_all),
+        delete("/notifications/{id}", Publish, cancel::cancel),
         get(
             "/notifications/{id}/deliveries",
             Publish,

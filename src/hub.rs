@@ -4,6 +4,7 @@
 //! ends with the store's commit, which hands over to the queue, which goes through the fan-out to the streams, whose
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
+mod cancelling;
 mod observe;
 mod pruning;
 mod publishing;
@@ -36,9 +37,11 @@ use crate::registry::{Connection, Registry};
 use crate::replay;
 use crate::retention;
 use crate::retry::Retry;
+use crate::schedule::Schedule;
 use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
 
+pub use self::cancelling::CancelError;
 pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
@@ -60,7 +63,7 @@ struct Inner {
     fanout: Fanout,
     counters: Arc<Counters>,
     /// The last position that a publisher was told, or an earlier run left.
-    head: AtomicU64,
+    head: Arc<AtomicU64>,
     /// To the queue, beside the log.
     passing: mpsc::Sender<(Position, Passing)>,
     metrics: Arc<Metrics>,
@@ -176,6 +179,15 @@ impl Hub {
             claimed: Vec::new(),
         };
         tasks.spawn(retry.run(draining.clone()));
+        let head = Arc::new(AtomicU64::new(log.head.0));
+        let schedule = Schedule {
+            store: Arc::clone(&store),
+            counters: Arc::clone(&counters),
+            metrics: Arc::clone(&metrics),
+            head: Arc::clone(&head),
+            max_depth: (config.delivery.max_queue as u64).div_ceil(2),
+        };
+        tasks.spawn(schedule.run(draining.clone()));
         let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
         tasks.spawn(pruning);
@@ -188,7 +200,7 @@ impl Hub {
             registry,
             fanout,
             counters,
-            head: AtomicU64::new(log.head.0),
+            head,
             passing: pass,
             metrics,
             owing,

@@ -17,6 +17,7 @@
 //! - `stream`: one stream: owed, behind, live, ended; `replay`: what it reads from the log; `sink`: its socket
 //! - [`sse`]: the only place that knows event-stream syntax
 //! - [`delivery`]: what became of a notification for each of its recipients, and why
+//! - `schedule`: releases what is held back until its time
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
 //! - [`waiting`]: what is owed, and claims to take back; [`diagnosis`]: what is wrong with all that
 //! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
@@ -48,6 +49,7 @@ mod registry;
 mod replay;
 mod retention;
 mod retry;
+mod schedule;
 pub mod server;
 mod sink;
 pub mod sse;

@@ -97,6 +97,8 @@ pub(crate) struct Metrics {
     ephemeral: Counter,
     duplicates: Counter,
     throttled: Counter,
+    released: Counter,
+    cancelled: Counter,
     retries: Counter,
     failed: Counter,
     claim_conflicts: Counter,
@@ -160,6 +162,16 @@ impl Metrics {
     /// A draft came within the window of the one before, and was passed over.
     pub(crate) fn throttled(&self) {
         self.throttled.add(1);
+    }
+
+    /// Notifications that were held back got their places in the log.
+    pub(crate) fn released(&self, notifications: usize) {
+        self.released.add(notifications as u64);
+    }
+
+    /// A notification was cancelled.
+    pub(crate) fn cancelled(&self) {
+        self.cancelled.add(1);
     }
 
     /// Somebody else had taken the same work first.

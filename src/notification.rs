@@ -44,6 +44,8 @@ pub const MAX_DETAILS_BYTES: usize = 16 * 1024;
 pub const MAX_LINK_BYTES: usize = 2_048;
 /// The largest `data`, in bytes of JSON.
 pub const MAX_DATA_BYTES: usize = 16 * 1024;
+/// How far ahead `deliverAt` may lie.
+pub const MAX_AHEAD: Duration = Duration::from_hours(366 * 24);
 /// How deep `data` may nest: receivers parse it with parsers of their own, some of which recurse.
 pub const MAX_DATA_DEPTH: usize = 64;
 
@@ -112,6 +114,9 @@ pub struct Draft {
     /// Any JSON, passed on as it is (white space aside).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<Box<RawValue>>,
+    /// Held back until this moment (RFC 3339), at most [`MAX_AHEAD`] from now; one that has passed holds nothing back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<String>,
     /// After this moment (RFC 3339) it is not delivered any more.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<String>,
@@ -183,6 +188,8 @@ pub struct Notification {
     pub publisher: Arc<str>,
     /// When the hub accepted it.
     pub created_at: Timestamp,
+    /// When it is to be released, if it is held back.
+    pub deliver_at: Option<Timestamp>,
     /// When it lapses.
     pub expires_at: Option<Timestamp>,
     /// The public part as one line of JSON: what receivers see, but for a reference, which the store adds.
@@ -206,7 +213,7 @@ pub struct Entry {
     pub kind: Kind,
     /// As in [`Notification`].
     pub audience: Audience,
-    /// As in [`Notification`].
+    /// When it came into the log: when the hub accepted it, or, if it was held back, released it.
     pub created_at: Timestamp,
     /// As in [`Notification`].
     pub expires_at: Option<Timestamp>,

@@ -78,6 +78,8 @@ pub struct Queue {
     pub pending: u64,
     /// Recipients who did not take a notification; they get it when they come back.
     pub failed: u64,
+    /// Notifications that are held back until their time.
+    pub scheduled: u64,
     /// How long the oldest of the pending has waited, in milliseconds.
     pub oldest_ms: u64,
 }
@@ -136,6 +138,7 @@ impl Status {
                     depth: snapshot.depth,
                     pending: snapshot.stored.owed,
                     failed: snapshot.stored.failed,
+                    scheduled: snapshot.stored.scheduled,
                     oldest_ms: oldest
                         .map_or(0, |age| u64::try_from(age.as_millis()).unwrap_or(u64::MAX)),
                 },

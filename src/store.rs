@@ -10,6 +10,7 @@
 //! - **Verdicts are written in the order in which they were given**, folded into whatever commit comes next;
 //!   [`Store::flush`] waits for that commit.
 
+mod agenda;
 mod commits;
 pub mod sqlite;
 
@@ -21,11 +22,12 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
+pub use self::agenda::Agenda;
 pub use self::commits::Commits;
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
+use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery, Which};
 use crate::diagnosis::{DiagnosisQuery, Facts};
 use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
@@ -39,6 +41,9 @@ pub const HANDOVER_COMMITS: usize = 256;
 /// How far [`Store::aged`] counts a kind: nobody needs to know more exactly than that.
 pub const MAX_COUNTED: u64 = 1_000_000;
 
+/// The most notifications that may be held back at a time.
+pub const MAX_SCHEDULED: usize = 1_000_000;
+
 /// What the store answers an [`Store::append`] with, for each notification in order.
 pub type Appended = Result<Placed, Refused>;
 
@@ -47,8 +52,8 @@ pub type Appended = Result<Placed, Refused>;
 pub struct Placed {
     /// Its id.
     pub id: Uuid,
-    /// Its place in the log.
-    pub position: Position,
+    /// Its place in the log; none while it is held back.
+    pub position: Option<Position>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// The reference that it has.
@@ -74,6 +79,9 @@ pub enum Refused {
     /// The number drawn for it had been brought by somebody; the next try draws another.
     #[error("the reference {0}, which was drawn, is taken")]
     Collided(Arc<str>),
+    /// As many as [`MAX_SCHEDULED`] are held back.
+    #[error("too many are held back")]
+    TooManyScheduled,
     /// It breaks a constraint of the database.
     #[error(transparent)]
     Conflict(#[from] Conflict),
@@ -408,6 +416,55 @@ pub struct Reclaimed {
     pub failed: usize,
 }
 
+/// What a release came to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Released {
+    /// How many got their place in the log.
+    pub count: usize,
+    /// The last of these places.
+    pub last: Option<Position>,
+    /// When the next one is due; at once, if the release ended at its limit.
+    pub next_due: Option<Timestamp>,
+}
+
+/// What is to be cancelled.
+#[derive(Clone, Debug)]
+pub struct Cancel {
+    /// Which.
+    pub which: Which,
+    /// Only if this publisher sent it; none for whoever may cancel everybody's.
+    pub publisher: Option<Arc<str>>,
+    /// Who cancels it.
+    pub by: Arc<str>,
+    /// The present moment.
+    pub now: Timestamp,
+}
+
+impl Cancel {
+    /// Whether what this publisher sent may be cancelled by it.
+    pub(crate) fn may(&self, publisher: &str) -> bool {
+        self.publisher.as_deref().is_none_or(|own| own == publisher)
+    }
+}
+
+/// What cancelling came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Cancelled {
+    /// It was done.
+    Now {
+        /// The notification.
+        id: Uuid,
+        /// The users from whose inboxes it was withdrawn.
+        told: Vec<Arc<str>>,
+    },
+    /// It had been done before.
+    Before,
+    /// It is on its way, or somebody has it.
+    TooLate,
+    /// There is none that may be cancelled by this.
+    Unknown,
+}
+
 /// How long things are kept. A throttle's row says itself how long it holds others off.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
@@ -474,6 +531,8 @@ pub struct Counts {
     pub owed: u64,
     /// Recipients failed.
     pub failed: u64,
+    /// Notifications that are held back.
+    pub scheduled: u64,
     /// When the oldest notification that is still owed was accepted.
     pub oldest_owed: Option<Timestamp>,
 }
@@ -493,6 +552,18 @@ pub trait Store: Send + Sync + 'static {
         &self,
         notifications: Vec<Notification>,
     ) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>>;
+
+    /// Gives notifications that are held back and due their places in the log, the longest due first, at most `limit` of
+    /// them, in one transaction: each is released once, whoever else releases. They are handed over like those that are
+    /// appended.
+    fn release(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Released, StoreError>>;
+
+    /// When the next of them is due, as far as this store has been told.
+    fn agenda(&self) -> &Agenda;
+
+    /// Cancels a notification that is held back, or withdraws one that has failed for all its recipients: then no stream is
+    /// sent it, and it is in nobody's inbox.
+    fn cancel(&self, cancel: Cancel) -> BoxFuture<'_, Result<Cancelled, StoreError>>;
 
     /// Takes verdicts to be written with the next commit, at once and without waiting. If writing fails they are kept
     /// and tried again with the commit after.

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use super::{Channel, Delivery, Outcome, Record, Status};
+use super::{Channel, Delivery, Held, Outcome, Record, Status};
 use crate::audience::Recipient;
 use crate::log::Epoch;
 use crate::notification::Kind;
@@ -14,7 +14,8 @@ use crate::notification::Kind;
 #[serde(rename_all = "camelCase")]
 pub struct Story<'a> {
     notification_id: Uuid,
-    event_id: String,
+    /// None while it is held back.
+    event_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reference: Option<&'a str>,
     kind: Kind,
@@ -22,7 +23,13 @@ pub struct Story<'a> {
     publisher: &'a str,
     created_at: String,
     #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     expires_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_at: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cancelled_by: Option<&'a str>,
     /// The public part: what its receivers see.
     pub notification: &'a RawValue,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -35,16 +42,49 @@ impl<'a> Story<'a> {
         let entry = &record.entry;
         Self {
             notification_id: entry.id,
-            event_id: epoch.event_id(entry.position).to_string(),
+            event_id: Some(epoch.event_id(entry.position).to_string()),
             reference: record.reference.as_deref(),
             kind: entry.kind,
             status: record.status(),
             publisher: &record.publisher,
             created_at: entry.created_at.to_string(),
+            deliver_at: None,
             expires_at: entry.expires_at.map(|moment| moment.to_string()),
+            cancelled_at: record.cancelled.as_ref().map(|it| it.at.to_string()),
+            cancelled_by: record.cancelled.as_ref().map(|it| &*it.by),
             // It was written as JSON, and checked when it was.
             notification: serde_json::from_str(&entry.body).unwrap_or(RawValue::NULL),
             deliveries: None,
+        }
+    }
+
+    /// Of one that is held back, or was cancelled while it was: nothing became of it yet for anybody.
+    pub fn held(held: &'a Held) -> Self {
+        Self {
+            notification_id: held.id,
+            event_id: None,
+            reference: held.reference.as_deref(),
+            kind: held.kind,
+            status: match held.cancelled {
+                Some(_) => Status::Cancelled,
+                None => Status::Scheduled,
+            },
+            publisher: &held.publisher,
+            created_at: held.accepted_at.to_string(),
+            deliver_at: Some(held.deliver_at.to_string()),
+            expires_at: held.expires_at.map(|moment| moment.to_string()),
+            cancelled_at: held.cancelled.as_ref().map(|it| it.at.to_string()),
+            cancelled_by: held.cancelled.as_ref().map(|it| &*it.by),
+            notification: serde_json::from_str(&held.body).unwrap_or(RawValue::NULL),
+            deliveries: None,
+        }
+    }
+
+    /// The same, with a list of deliveries that has nothing in it yet.
+    pub fn held_whole(held: &'a Held) -> Self {
+        Self {
+            deliveries: Some(Vec::new()),
+            ..Self::held(held)
         }
     }
 

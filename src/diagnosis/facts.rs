@@ -32,6 +32,9 @@ pub struct Facts {
     pub counts: Counts,
     /// How far the log is through the fan-out.
     pub queue: Queue,
+    /// What is held back though it was due more than [`super::OVERDUE`] ago.
+    #[serde(default)]
+    pub overdue: Overdue,
     /// Claims that were not settled in time.
     pub stuck: Listed<Stuck>,
     /// Recipients who failed within [`super::WINDOW`], the latest first.
@@ -65,6 +68,9 @@ pub struct Counts {
     pub failed: u64,
     /// Expired before they came. Counted to [`super::MAX_LOOKED`].
     pub expired: u64,
+    /// Notifications that are held back until their time.
+    #[serde(default)]
+    pub scheduled: u64,
     /// Stored notifications.
     pub notifications: u64,
     /// Stored broadcasts.
@@ -100,6 +106,21 @@ impl Queue {
     pub const fn depth(&self) -> u64 {
         self.head.0.saturating_sub(self.settled.0)
     }
+}
+
+/// What should have been released.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Overdue {
+    /// How many, counted to [`super::MAX_LOOKED`].
+    pub count: u64,
+    /// Since when the first is due.
+    #[serde(
+        default,
+        with = "rfc3339::option",
+        skip_serializing_if = "Option::is_none"
+    )]
+    pub since: Option<Timestamp>,
 }
 
 /// How many there are, and the first [`super::MAX_NAMED`] of them.

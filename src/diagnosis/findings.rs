@@ -19,6 +19,7 @@ pub(super) fn of(facts: &Facts, running: bool) -> Vec<Finding> {
     findings.push(stuck(facts, running));
     findings.push(failed(facts));
     findings.push(queue(facts, running));
+    findings.push(schedule(facts, running));
     findings.push(doubles(facts));
     findings.push(references(facts));
     findings
@@ -174,6 +175,27 @@ fn failed(facts: &Facts) -> Finding {
         ),
         _ => fine(Check::Failed, says),
     }
+}
+
+fn schedule(facts: &Facts, running: bool) -> Finding {
+    let Some(since) = facts.overdue.since else {
+        return fine(Check::Schedule, "nothing that is scheduled is overdue");
+    };
+    let (are, late) = (
+        so_many(
+            facts.overdue.count,
+            "scheduled notification is",
+            "scheduled notifications are",
+        ),
+        age(facts.at.since(since)),
+    );
+    if running {
+        let says = format!("{are} overdue, the first by {late}");
+        let next = "look into the hub's log for \"could not be released\" and store_unavailable";
+        return found(Check::Schedule, Severity::Alert, says, next);
+    }
+    let says = format!("{are} due, the first since {late}; the next start releases them");
+    found(Check::Schedule, Severity::Advice, says, "campanile serve")
 }
 
 fn queue(facts: &Facts, running: bool) -> Finding {

@@ -3,6 +3,8 @@
 //! A publisher sees what they published themselves, an administrator everything; what is somebody else's is 404, whether
 //! it exists or not.
 
+use std::sync::Arc;
+
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
@@ -15,15 +17,15 @@ use super::query::Fields;
 use crate::audience::{Recipient, identifier};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryQuery, Lookup, Outcome, Record, Scope, Story, Told, Which};
+use crate::delivery::{DeliveryQuery, Lookup, Outcome, Scope, Story, Told, Which};
 use crate::hub::Hub;
 
 const UNKNOWN: &str = "there is no such notification";
 
-/// Whether the caller may know what became of this one.
-fn may_know(caller: &Caller, record: &Record) -> bool {
+/// Whether the caller may know what became of what this publisher sent.
+fn may_know(caller: &Caller, publisher: &Arc<str>) -> bool {
     let scopes = caller.scopes();
-    scopes.admin || (scopes.publish && caller.publisher() == record.publisher)
+    scopes.admin || (scopes.publish && caller.publisher() == *publisher)
 }
 
 /// `GET /notifications/{id}/deliveries`; the id may also be a reference.
@@ -34,13 +36,16 @@ pub(crate) async fn of_one(
 ) -> Result<Response, Problem> {
     let Path(id) = id.map_err(|_| Problem::not_found(UNKNOWN))?;
     let record = match hub.lookup(Which::parse(&id), None).await? {
-        Lookup::Found(record) if may_know(&caller, &record) => record,
+        Lookup::Found(record) if may_know(&caller, &record.publisher) => record,
+        Lookup::Held(held) if may_know(&caller, &held.publisher) => {
+            return Ok(Json(Story::held_whole(&held)).into_response());
+        }
         Lookup::Pruned { id, created_at } if caller.scopes().admin => {
             return Err(Problem::not_found(format!(
                 "it was notification {id}, accepted at {created_at}, and is not kept any more"
             )));
         }
-        Lookup::Found(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
+        Lookup::Found(_) | Lookup::Held(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
             return Err(Problem::not_found(UNKNOWN));
         }
     };
@@ -145,7 +150,10 @@ pub(crate) async fn by_reference(
         .lookup(Which::Reference(reference), caller.user())
         .await?;
     let notifications = match &found {
-        Lookup::Found(record) if may_know(&caller, record) => {
+        Lookup::Held(held) if may_know(&caller, &held.publisher) => {
+            vec![Story::held(held)]
+        }
+        Lookup::Found(record) if may_know(&caller, &record.publisher) => {
             vec![Story::brief(record, hub.epoch())]
         }
         Lookup::Found(record) if record.in_inbox => {
@@ -153,7 +161,7 @@ pub(crate) async fn by_reference(
             let notifications = vec![Story::brief(record, hub.epoch()).notification];
             return Ok(Json(Seen { notifications }).into_response());
         }
-        Lookup::Found(_) | Lookup::Pruned { .. } | Lookup::Unknown => Vec::new(),
+        Lookup::Found(_) | Lookup::Held(_) | Lookup::Pruned { .. } | Lookup::Unknown => Vec::new(),
     };
     Ok(Json(Found { notifications }).into_response())
 }

@@ -24,6 +24,9 @@ const MEDIA_TYPE: &str = "application/problem+json";
 /// When a client should try again after the store could not do what was asked.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
+/// When a publisher should try again who found no room for what is to be held back.
+const SCHEDULE_RETRY: Duration = Duration::from_secs(60);
+
 /// When a client that found no connection free should try again.
 const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 
@@ -278,6 +281,10 @@ impl From<Refused> for Problem {
             Refused::Collided(_) => Self::unavailable(
                 "no free reference was found; nothing of this was stored",
                 STORE_RETRY,
+            ),
+            Refused::TooManyScheduled => Self::unavailable(
+                "as many notifications are held back as may be; nothing of this was stored",
+                SCHEDULE_RETRY,
             ),
             Refused::Conflict(conflict) => conflict.into(),
         }

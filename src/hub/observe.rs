@@ -89,6 +89,7 @@ impl From<&store::Refused> for Refused {
     fn from(refused: &store::Refused) -> Self {
         match refused {
             store::Refused::Lapsed => Self::Invalid,
+            store::Refused::TooManyScheduled => Self::Busy,
             store::Refused::KeyReused
             | store::Refused::ReferenceTaken(_)
             | store::Refused::Collided(_)

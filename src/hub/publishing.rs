@@ -31,7 +31,8 @@ const REFERENCE_WAIT: Duration = Duration::from_millis(50);
 pub struct Receipt {
     /// The notification's id.
     pub notification_id: Uuid,
-    /// `<epoch>-<position>`: what streams carry as its `id:`. An ephemeral one has none.
+    /// `<epoch>-<position>`: what streams carry as its `id:`. An ephemeral one has none, and one that is held back has none
+    /// yet.
     pub event_id: Option<String>,
     /// Where it stands.
     pub status: Published,
@@ -59,6 +60,8 @@ impl Receipt {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Published {
+    /// Stored, and held back until its time.
+    Scheduled,
     /// Stored, and on its way.
     Pending,
     /// Passed on to the streams that are live, and not kept.
@@ -195,14 +198,21 @@ impl Hub {
             );
         }
         let placed = outcome?;
-        hub.head.fetch_max(placed.position.0, Ordering::AcqRel);
+        if let Some(position) = placed.position {
+            hub.head.fetch_max(position.0, Ordering::AcqRel);
+        }
         if placed.throttled && !placed.duplicate {
             hub.metrics.throttled();
         }
         Ok(Receipt {
             notification_id: placed.id,
-            event_id: Some(hub.epoch.event_id(placed.position).to_string()),
-            status: Published::Pending,
+            event_id: placed
+                .position
+                .map(|position| hub.epoch.event_id(position).to_string()),
+            status: match placed.position {
+                Some(_) => Published::Pending,
+                None => Published::Scheduled,
+            },
             created_at: placed.created_at,
             reference: placed.reference,
             duplicate: placed.duplicate,

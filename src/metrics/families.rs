@@ -101,7 +101,7 @@ fn publishing(text: &mut Exposition, snapshot: &Snapshot<'_>) {
     let mut publishes = text.family(
         "campanile_publishes_total",
         Type::Counter,
-        "Accepted from publishers, by kind.",
+        "Accepted from publishers, by kind; one that is scheduled when it is released.",
     );
     publishes.sample(&[("kind", &"notification")], commits.notifications());
     publishes.sample(&[("kind", &"broadcast")], commits.broadcasts());
@@ -128,6 +128,24 @@ fn publishing(text: &mut Exposition, snapshot: &Snapshot<'_>) {
         "campanile_throttled_total",
         "Drafts that came within the window of the one before, and were passed over.",
         metrics.throttled.get(),
+    );
+    known(
+        text,
+        "campanile_scheduled",
+        "Notifications that are held back until their time.",
+        snapshot.stored.map(|stored| stored.counts.scheduled),
+    );
+    counter(
+        text,
+        "campanile_released_total",
+        "Notifications that were held back and then released.",
+        metrics.released.get(),
+    );
+    counter(
+        text,
+        "campanile_cancelled_total",
+        "Notifications that were cancelled before anybody had them.",
+        metrics.cancelled.get(),
     );
 }
 

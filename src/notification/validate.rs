@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{
-    Draft, Ephemeral, FieldError, InvalidDraft, Kind, MAX_DATA_BYTES, MAX_DATA_DEPTH,
+    Draft, Ephemeral, FieldError, InvalidDraft, Kind, MAX_AHEAD, MAX_DATA_BYTES, MAX_DATA_DEPTH,
     MAX_DETAILS_BYTES, MAX_LINK_BYTES, MAX_MESSAGE_CHARS, MAX_ROLES, MAX_TITLE_CHARS, MAX_USERS,
     Notification, Severity, Validated,
 };
@@ -58,7 +58,13 @@ impl Draft {
         });
         let once = self.idempotency_key.as_deref();
         let key = once.and_then(|key| wrong.identifier("idempotencyKey", key));
+        let asked_for = self.deliver(now, &mut wrong);
         let expires_at = self.expires(now, &mut wrong);
+        if let (Some(deliver_at), Some(expires_at)) = (asked_for, expires_at)
+            && expires_at <= deliver_at
+        {
+            wrong.push("expiresAt", "must be after deliverAt");
+        }
         let throttle = self.throttle.as_ref().and_then(|throttle| {
             let checked = throttle.check();
             checked.map_err(|errors| wrong.0.extend(errors)).ok()
@@ -91,7 +97,10 @@ impl Draft {
             expires_at: expires_at.map(|moment| moment.to_string()),
         };
         let id = Uuid::now_v7();
-        let body = serde_json::to_string(&public(id, now.to_string())).map_err(unwritable)?;
+        let deliver_at = asked_for.filter(|moment| *moment > now);
+        // To those who are told, it comes into being when it reaches them.
+        let body = public(id, deliver_at.unwrap_or(now).to_string());
+        let body = serde_json::to_string(&body).map_err(unwritable)?;
         if self.ephemeral {
             return Ok(Validated::Ephemeral(Ephemeral {
                 id,
@@ -108,6 +117,7 @@ impl Draft {
                 public: public(Uuid::nil(), String::new()),
                 throttle: throttle.as_ref(),
                 reference: reference.as_ref(),
+                deliver_at: asked_for,
             })?;
             Ok(Once { key, fingerprint })
         });
@@ -116,6 +126,7 @@ impl Draft {
             kind,
             publisher,
             created_at: now,
+            deliver_at,
             expires_at,
             body: body.into(),
             once: once.transpose().map_err(unwritable)?,
@@ -123,6 +134,20 @@ impl Draft {
             throttle,
             reference,
         }))
+    }
+
+    /// When it is to be released. A moment that has passed is no error: it may be one that was accepted before, asked for
+    /// again.
+    fn deliver(&self, now: Timestamp, wrong: &mut Wrong) -> Option<Timestamp> {
+        match Timestamp::parse_rfc3339(self.deliver_at.as_deref()?) {
+            Ok(moment) if moment <= now.saturating_add(MAX_AHEAD) => return Some(moment),
+            Ok(_) => {
+                let days = MAX_AHEAD.as_secs() / (24 * 3600);
+                wrong.push("deliverAt", format!("must be at most {days} days from now"));
+            }
+            Err(error) => wrong.push("deliverAt", error.to_string()),
+        }
+        None
     }
 
     /// When it lapses. One that has lapsed already is refused here, unless it has a key: then it may be one that was
@@ -144,6 +169,7 @@ impl Draft {
             ("idempotencyKey", self.idempotency_key.is_some()),
             ("throttle", self.throttle.is_some()),
             ("reference", self.reference.is_some()),
+            ("deliverAt", self.deliver_at.is_some()),
         ];
         for (field, _) in kept.iter().filter(|(_, given)| self.ephemeral && *given) {
             wrong.push(
@@ -214,6 +240,8 @@ struct Asked<'a> {
     public: PublicPart<'a>,
     throttle: Option<&'a Throttle>,
     reference: Option<&'a Reference>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    deliver_at: Option<Timestamp>,
 }
 
 /// What receivers see, in the order in which it is written.

@@ -13,6 +13,7 @@
 //! | `writer.rs` | the thread that writes, and its commits |
 //! | `accepting.rs` | a notification inside a commit: stored, answered with an earlier one, or refused |
 //! | `idempotency.rs`, `throttles.rs`, `references.rs` | what makes it one of the latter two |
+//! | `scheduled.rs` | what is held back, its release, and what is cancelled |
 //! | `mailbox.rs` | verdicts on their way to the next commit |
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
@@ -45,6 +46,7 @@ mod reader;
 mod reading;
 mod references;
 mod restore;
+mod scheduled;
 mod schema;
 mod threads;
 mod throttles;
@@ -71,11 +73,12 @@ use self::mailbox::Mailbox;
 use self::reader::Readers;
 pub use self::restore::{Restore, Restored, restore};
 use self::threads::{Feed, spawn};
-use self::writer::{Append, Errand, Job, Writer};
+use self::writer::{Append, Errand, Job, Release, Writer};
 use super::{
-    Aged, Appended, Asked, Claim, Commits, Conflict, Counts, Duplicate, DuplicateQuery,
-    HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page, PageQuery, Pruned, Reclaimed,
-    Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts, Viewer,
+    Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, Commits, Conflict, Counts, Duplicate,
+    DuplicateQuery, HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page, PageQuery, Pruned,
+    Reclaimed, Released, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
+    Viewer,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -140,6 +143,7 @@ pub struct SqliteStore {
     readers: Readers,
     health: Arc<Health>,
     commits: Arc<Commits>,
+    agenda: Arc<Agenda>,
     max_waiting: usize,
     /// This run, as owner of what it claims.
     run: Arc<str>,
@@ -173,6 +177,7 @@ impl SqliteStore {
         let (handover, committed) = mpsc::channel(HANDOVER_COMMITS);
         let mailbox = Arc::new(Mailbox::new());
         let commits = Arc::<Commits>::default();
+        let agenda = Arc::<Agenda>::default();
         let writer = Writer {
             connection: database.writer,
             jobs: work,
@@ -181,6 +186,7 @@ impl SqliteStore {
             health: health.clone(),
             zone: options.zone,
             commits: commits.clone(),
+            agenda: agenda.clone(),
             in_doubt: InDoubt {
                 after: database.log.settled,
                 upto: database.log.head,
@@ -202,6 +208,7 @@ impl SqliteStore {
             readers,
             health,
             commits,
+            agenda,
             max_waiting,
             run: Uuid::new_v4().to_string().into(),
             exclusive: !options.shared,
@@ -303,6 +310,29 @@ impl Store for SqliteStore {
             Ok(answered) => async move { answered.await.map_err(|_| closed())? }.boxed(),
             Err(error) => async move { Err(error) }.boxed(),
         }
+    }
+
+    fn release(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Released, StoreError>> {
+        async move {
+            let room = self.errands.clone().acquire_owned().await;
+            let (answer, answered) = oneshot::channel();
+            self.jobs.send(Job::Release(Release {
+                now,
+                limit,
+                answer,
+                _room: room.map_err(|_| closed())?,
+            }))?;
+            answered.await.map_err(|_| closed())?
+        }
+        .boxed()
+    }
+
+    fn agenda(&self) -> &Agenda {
+        &self.agenda
+    }
+
+    fn cancel(&self, cancel: Cancel) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
+        self.write(move |c| scheduled::cancel(c, &cancel)).boxed()
     }
 
     fn record(&self, verdicts: Verdicts) {

@@ -27,6 +27,7 @@ mod queue;
 mod reading;
 mod resume;
 mod routes;
+mod scheduled;
 mod serving;
 mod slow_readers;
 mod store;

@@ -162,7 +162,7 @@ async fn limits_in_the_document_are_those_of_the_code() {
         ("Scope", json!([auth::Scope::Publish, auth::Scope::Admin])),
         (
             "Receipt/properties/status",
-            json!([Published::Pending, Published::Sent]),
+            json!([Published::Scheduled, Published::Pending, Published::Sent]),
         ),
         (
             "ByeEvent/properties/data/properties/reason",

@@ -80,6 +80,7 @@ fn notification(audience: Audience) -> Notification {
         audience,
         publisher: "key:tests".into(),
         created_at: Timestamp::now(),
+        deliver_at: None,
         expires_at: None,
         body: r#"{"message":"hello"}"#.into(),
         once: None,
@@ -109,7 +110,10 @@ async fn stored(store: &dyn Store, notifications: Vec<Notification>) -> Position
     let answers = store.append(notifications).await.expect("they are stored");
     let placed: Result<Vec<Placed>, _> = answers.into_iter().collect();
     let placed = placed.expect("none is refused");
-    placed.last().expect("there are some").position
+    placed
+        .last()
+        .and_then(|placed| placed.position)
+        .expect("a place")
 }
 
 /// Claims up to `limit` recipients that are due, and asks after them.

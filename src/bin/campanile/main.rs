@@ -5,6 +5,7 @@
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
 
 mod backup;
+mod cancel;
 mod client;
 mod completions;
 mod config;
@@ -54,6 +55,7 @@ const AFTER_HELP: &str = "\
 Examples:
   campanile                                        serve on 127.0.0.1:8400, the store in ./campanile-data
   campanile send --user 42 --message 'Your order has shipped'
+  campanile cancel 019aa4f8-…                      take back what is scheduled, or what nobody took
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
@@ -79,6 +81,7 @@ Exit status:
 enum Command {
     Serve(serve::Args),
     Send(Box<send::Args>),
+    Cancel(cancel::Args),
     Listen(listen::Args),
     Token(token::Args),
     Key(key::Args),
@@ -116,6 +119,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
             block_on(runtime, serve::run(args, &settings))
         }
         Command::Send(args) => block_on(one_thread(), send::run(*args, &settings)),
+        Command::Cancel(args) => block_on(one_thread(), cancel::run(args, &settings)),
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),

@@ -60,6 +60,9 @@ pub(crate) struct Args {
     /// Anything else, as JSON; it is passed on as it is.
     #[arg(long, value_name = "JSON", value_parser = json)]
     data_json: Option<Box<RawValue>>,
+    /// Held back until then, in RFC 3339; `campanile cancel` takes it back before.
+    #[arg(long, value_name = "TIME", conflicts_with = "ephemeral")]
+    deliver_at: Option<String>,
     /// When it lapses, in RFC 3339.
     #[arg(long, value_name = "TIME")]
     expires_at: Option<String>,
@@ -137,6 +140,7 @@ fn draft(args: Args) -> anyhow::Result<Draft> {
         action_type: args.action_type,
         link: args.link,
         data: args.data_json,
+        deliver_at: args.deliver_at,
         expires_at: args.expires_at,
         idempotency_key: args.idempotency_key,
         reference: args.reference,

@@ -44,13 +44,16 @@ Examples:
 #[serde(rename_all = "camelCase")]
 struct Story {
     notification_id: String,
-    event_id: String,
+    event_id: Option<String>,
     reference: Option<String>,
     kind: String,
     status: String,
     publisher: String,
     created_at: String,
+    deliver_at: Option<String>,
     expires_at: Option<String>,
+    cancelled_at: Option<String>,
+    cancelled_by: Option<String>,
     notification: Value,
     deliveries: Vec<Told>,
 }
@@ -113,6 +116,7 @@ async fn look_up(hub: &Reached, which: &str) -> anyhow::Result<Value> {
                     let story = delivery::Story::whole(&record, &opened.log.epoch);
                     Ok(serde_json::to_value(story)?)
                 }
+                Lookup::Held(held) => Ok(serde_json::to_value(delivery::Story::held_whole(&held))?),
                 Lookup::Pruned { id, created_at } => Err(anyhow!(
                     "it was notification {id}, accepted at {created_at}, and is not kept any more"
                 )),
@@ -133,7 +137,8 @@ fn screen(story: &Story) -> String {
     let _ = writeln!(
         text,
         "  id         {}  ({})",
-        story.notification_id, story.event_id
+        story.notification_id,
+        story.event_id.as_deref().unwrap_or("not in the log yet")
     );
     let _ = writeln!(
         text,
@@ -148,8 +153,17 @@ fn screen(story: &Story) -> String {
     ];
     let about: Vec<&str> = about.into_iter().flatten().collect();
     let _ = writeln!(text, "  about      {}", about.join(", "));
-    if let Some(expires) = &story.expires_at {
+    if let Some(due) = &story.deliver_at {
+        let _ = writeln!(text, "  due        {due}");
+    }
+    if let (Some(at), Some(by)) = (&story.cancelled_at, &story.cancelled_by) {
+        let _ = writeln!(text, "  cancelled  {at} by {by}");
+    } else if let Some(expires) = &story.expires_at {
         let _ = writeln!(text, "  expires    {expires}");
+    }
+    if story.deliveries.is_empty() {
+        let _ = writeln!(text, "  status     {}", story.status);
+        return text;
     }
     let _ = writeln!(text, "  status     {}\n", status(story));
 
@@ -205,7 +219,7 @@ fn status(story: &Story) -> String {
 
 /// Who is of more interest comes first.
 fn rank(outcome: &str) -> usize {
-    let order = ["failed", "expired", "processing", "pending"];
+    let order = ["failed", "cancelled", "expired", "processing", "pending"];
     order
         .iter()
         .position(|known| *known == outcome)

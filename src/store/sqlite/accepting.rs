@@ -1,7 +1,8 @@
 //! What happens to a notification inside the writer's transaction: it is stored, or answered with an earlier one, or
 //! refused.
 //!
-//! In this order: the key under which it was asked for, its throttle, its reference, its row. The rows that each leaves
+//! In this order: the key under which it was asked for, its throttle, its reference, its row (in the log, or beside it until
+//! it is due). The rows that each leaves
 //! are in one transaction, so an answer that somebody has heard is kept whole, and one that was refused has used nothing
 //! up but numbers.
 
@@ -9,18 +10,21 @@ use std::sync::Arc;
 
 use rusqlite::Connection;
 
-use super::entries::Inserts;
+use super::entries::{self, Inserts};
 use super::failure::Failure;
-use super::{idempotency, references, throttles};
+use super::{idempotency, references, scheduled, throttles};
+use crate::clock::Timestamp;
 use crate::log::Position;
-use crate::notification::Notification;
+use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
 use crate::store::{Placed, Refused};
 
 /// What became of one that was not refused.
 pub(super) enum Accepted {
-    /// It stands in the log, with this body.
-    New(Placed, Arc<str>),
+    /// It stands in the log.
+    New(Placed, Entry),
+    /// It is held back until this moment.
+    Held(Placed, Timestamp),
     /// An earlier one answers for it.
     Earlier(Placed),
 }
@@ -33,9 +37,13 @@ pub(super) fn accept(
     position: Position,
     zone: &Zone,
 ) -> Result<Result<Accepted, Refused>, Failure> {
+    let place = match notification.deliver_at {
+        Some(_) => None,
+        None => Some(position),
+    };
     let placed = |reference| Placed {
         id: notification.id,
-        position,
+        position: place,
         created_at: notification.created_at,
         reference,
         throttled: false,
@@ -43,13 +51,16 @@ pub(super) fn accept(
     };
     let lapsed = |moment| moment <= notification.created_at;
     let lapsed = notification.expires_at.is_some_and(lapsed);
-    if !lapsed && notification.throttle.is_none() && notification.reference.is_none() {
+    let plain = notification.throttle.is_none()
+        && notification.reference.is_none()
+        && notification.deliver_at.is_none();
+    if plain && !lapsed {
         // Nothing but its key can stand against it, so what it will be answered is known beforehand: keeping that under
         // the key asks in the same breath whether the key is new.
         let placed = placed(None);
         if idempotency::keep(connection, notification, &placed)? {
-            inserts.insert(notification, &notification.body, position)?;
-            return Ok(Ok(Accepted::New(placed, Arc::clone(&notification.body))));
+            let body = Arc::clone(&notification.body);
+            return store(connection, inserts, notification, body, position, placed);
         }
     }
     if let Some(answer) = idempotency::answer(connection, notification)? {
@@ -57,6 +68,9 @@ pub(super) fn accept(
     }
     if lapsed {
         return Ok(Err(Refused::Lapsed));
+    }
+    if notification.deliver_at.is_some() && !scheduled::has_room(connection)? {
+        return Ok(Err(Refused::TooManyScheduled));
     }
     if let Some(throttle) = &notification.throttle
         && let Some(last) = throttles::held_off_by(connection, notification, throttle)?
@@ -66,7 +80,7 @@ pub(super) fn accept(
     }
     let reference = match &notification.reference {
         None => None,
-        Some(wanted) => match references::give(connection, wanted, notification, position, zone)? {
+        Some(wanted) => match references::give(connection, wanted, notification, place, zone)? {
             Ok(reference) => Some(reference),
             Err(refused) => return Ok(Err(refused)),
         },
@@ -75,13 +89,34 @@ pub(super) fn accept(
         Some(reference) => with_reference(&notification.body, reference),
         None => Arc::clone(&notification.body),
     };
-    inserts.insert(notification, &body, position)?;
     let placed = placed(reference);
     if let Some(throttle) = &notification.throttle {
         throttles::accepted(connection, notification, throttle, &placed)?;
     }
     idempotency::keep(connection, notification, &placed)?;
-    Ok(Ok(Accepted::New(placed, body)))
+    store(connection, inserts, notification, body, position, placed)
+}
+
+/// Puts it into the log at `position`, or, if it is held back, beside it.
+fn store(
+    connection: &Connection,
+    inserts: &mut Inserts<'_>,
+    notification: &Notification,
+    body: Arc<str>,
+    position: Position,
+    placed: Placed,
+) -> Result<Result<Accepted, Refused>, Failure> {
+    Ok(Ok(match notification.deliver_at {
+        None => {
+            let entry = entries::placed(notification, body, position);
+            inserts.entry(&entry, &notification.publisher)?;
+            Accepted::New(placed, entry)
+        }
+        Some(due) => {
+            scheduled::hold(connection, notification, &body, due)?;
+            Accepted::Held(placed, due)
+        }
+    }))
 }
 
 /// The public part with its reference, which holds no character that JSON would escape.

@@ -6,7 +6,7 @@ use rusqlite::{Connection, OptionalExtension, Row as SqliteRow, ToSql, params};
 
 use super::entries::{COLUMNS, count, entry_of, millis, moment_of, position_of, stored};
 use super::failure::Failure;
-use super::{reading, references};
+use super::{reading, references, scheduled};
 use crate::audience::Recipient;
 use crate::delivery::{
     Delivery, DeliveryPage, DeliveryQuery, Lookup, LookupQuery, Outcome, Record, Row, Scope, Which,
@@ -31,17 +31,26 @@ pub(super) fn lookup(connection: &Connection, query: &LookupQuery) -> Result<Loo
     let Some((id, given_at)) = given else {
         return Ok(Lookup::Unknown);
     };
+    if let Some(held) = scheduled::held(connection, id)? {
+        return Ok(Lookup::Held(Box::new(held)));
+    }
     let found = connection
         .prepare_cached(&format!(
             "SELECT {COLUMNS}, publisher, streams, behind,
-                    (SELECT reference FROM reference WHERE reference.id = entry.id)
+                    (SELECT reference FROM reference WHERE reference.id = entry.id), cancelled_ms, cancelled_by
              FROM entry WHERE id = ?1"
         ))?
         .query_row([id.as_bytes()], |row| {
-            Ok((entry_of(row)?, row.get(7)?, reach_of(row, 8)?, row.get(10)?))
+            Ok((
+                entry_of(row)?,
+                row.get(7)?,
+                reach_of(row, 8)?,
+                row.get(10)?,
+                scheduled::cancellation_of(row, 11)?,
+            ))
         })
         .optional()?;
-    let Some((entry, publisher, reach, reference)) = found else {
+    let Some((entry, publisher, reach, reference, cancelled)) = found else {
         return Ok(match given_at {
             Some(created_at) => Lookup::Pruned { id, created_at },
             None => Lookup::Unknown,
@@ -61,8 +70,9 @@ pub(super) fn lookup(connection: &Connection, query: &LookupQuery) -> Result<Loo
     Ok(Lookup::Found(Box::new(Record {
         publisher,
         reference,
-        in_inbox,
+        in_inbox: in_inbox && cancelled.is_none(),
         deliveries,
+        cancelled,
         entry,
     })))
 }
@@ -92,6 +102,7 @@ fn row_of(row: &SqliteRow<'_>, at: usize) -> rusqlite::Result<Row> {
             "owed" => Outcome::Pending,
             "failed" => Outcome::Failed,
             "expired" => Outcome::Expired,
+            "cancelled" => Outcome::Cancelled,
             _ => Outcome::Sent,
         },
         asked: row.get(at + 2)?,
@@ -186,6 +197,7 @@ fn changed(
         Outcome::Sent => "sent",
         Outcome::Failed => "failed",
         Outcome::Expired => "expired",
+        Outcome::Cancelled => "cancelled",
     };
     let (at, position, key) = query.cursor.as_deref().and_then(changed_cursor).unwrap_or((
         i64::MAX,

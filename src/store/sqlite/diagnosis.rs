@@ -13,12 +13,13 @@ use super::entries::{count, millis, moment_of, position_of, stored, unsigned};
 use super::failure::Failure;
 use super::invariants;
 use super::pages;
+use super::scheduled;
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::diagnosis::{
     Accepted, Addressee, Counter, Counts, DOUBLE_WITHIN, DiagnosisQuery, Double, Facts, Failed,
-    Listed, MAX_COMPARED, MAX_COMPARED_BYTES, MAX_LOOKED, MAX_NAMED, NEAR_THE_LAST_NUMBER, Queue,
-    Stuck, WINDOW, doubles,
+    Listed, MAX_COMPARED, MAX_COMPARED_BYTES, MAX_LOOKED, MAX_NAMED, NEAR_THE_LAST_NUMBER, OVERDUE,
+    Queue, Stuck, WINDOW, doubles,
 };
 use crate::reference::Zone;
 
@@ -34,6 +35,7 @@ pub(super) fn diagnose(connection: &Connection, query: &DiagnosisQuery) -> Resul
         at: query.now,
         counts: counts(connection)?,
         queue: queue(connection)?,
+        overdue: scheduled::overdue(connection, query.now.saturating_sub(OVERDUE), MAX_LOOKED)?,
         stuck: stuck(connection, query.now.saturating_sub(query.lease))?,
         failed: failed(connection, since)?,
         duplicates: duplicates(connection, since)?,
@@ -101,6 +103,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, Failure> {
         sent: to_a_bound("sent")?,
         failed: stored.failed,
         expired: to_a_bound("expired")?,
+        scheduled: stored.scheduled,
         notifications: stored.notifications,
         broadcasts: stored.broadcasts,
         oldest_owed_at: stored.oldest_owed,

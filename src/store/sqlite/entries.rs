@@ -41,6 +41,17 @@ pub(super) fn moment_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Timest
     unsigned(row, column).map(Timestamp::from_millis)
 }
 
+/// The place in a column; 0 where what was accepted had none yet.
+pub(super) fn place_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Option<Position>> {
+    let place = position_of(row, column)?;
+    Ok((place > Position::START).then_some(place))
+}
+
+/// A place as [`place_of`] reads it.
+pub(super) fn stored_place(place: Option<Position>) -> i64 {
+    place.map_or(0, stored)
+}
+
 /// The number in a column that no version of this code makes negative.
 pub(super) fn unsigned(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let value: i64 = row.get(column)?;
@@ -54,23 +65,29 @@ pub(super) const fn kind_name(kind: Kind) -> &'static str {
     }
 }
 
+/// The kind in a column.
+pub(super) fn kind_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Kind> {
+    match row.get_ref(column)?.as_str()? {
+        "notification" => Ok(Kind::Notification),
+        "broadcast" => Ok(Kind::Broadcast),
+        _ => Err(rusqlite::Error::FromSqlConversionFailure(
+            column,
+            Type::Text,
+            "an unknown kind of entry".into(),
+        )),
+    }
+}
+
 /// The entry in a row of [`COLUMNS`].
 pub(super) fn entry_of(row: &Row<'_>) -> rusqlite::Result<Entry> {
-    let unreadable = |column: usize, what: &str| {
-        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, what.into())
-    };
-    let kind = match row.get_ref(1)?.as_str()? {
-        "notification" => Kind::Notification,
-        "broadcast" => Kind::Broadcast,
-        _ => return Err(unreadable(1, "an unknown kind of entry")),
-    };
-    let audience = Audience::from_text(row.get_ref(3)?.as_str()?)
-        .ok_or_else(|| unreadable(3, "not an audience"))?;
+    let audience = Audience::from_text(row.get_ref(3)?.as_str()?).ok_or_else(|| {
+        rusqlite::Error::FromSqlConversionFailure(3, Type::Text, "not an audience".into())
+    })?;
     let expires_at: Option<i64> = row.get(5)?;
     Ok(Entry {
         position: position_of(row, 0)?,
         id: Uuid::from_bytes(row.get(2)?),
-        kind,
+        kind: kind_of(row, 1)?,
         audience,
         created_at: moment_of(row, 4)?,
         expires_at: expires_at.map(|_| moment_of(row, 5)).transpose()?,
@@ -98,29 +115,24 @@ impl<'c> Inserts<'c> {
         })
     }
 
-    /// Stores a notification with this body at a position. The head is the caller's to move.
-    pub(super) fn insert(
-        &mut self,
-        notification: &Notification,
-        body: &str,
-        position: Position,
-    ) -> rusqlite::Result<()> {
+    /// Stores an entry. The head is the caller's to move.
+    pub(super) fn entry(&mut self, entry: &Entry, publisher: &str) -> rusqlite::Result<()> {
         self.entry.execute(params![
-            stored(position),
-            kind_name(notification.kind),
-            notification.id.as_bytes(),
-            notification.publisher,
-            notification.audience.to_text(),
-            millis(notification.created_at),
-            notification.expires_at.map(millis),
-            body,
+            stored(entry.position),
+            kind_name(entry.kind),
+            entry.id.as_bytes(),
+            publisher,
+            entry.audience.to_text(),
+            millis(entry.created_at),
+            entry.expires_at.map(millis),
+            entry.body,
         ])?;
-        for recipient in notification.audience.recipients() {
+        for recipient in entry.audience.recipients() {
             self.audience.execute(params![
                 recipient.to_string(),
-                stored(position),
-                notification.kind == Kind::Notification,
-                notification.expires_at.map(millis),
+                stored(entry.position),
+                entry.kind == Kind::Notification,
+                entry.expires_at.map(millis),
             ])?;
         }
         Ok(())

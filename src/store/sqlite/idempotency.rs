@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::entries::{count, millis, moment_of, position_of, stored};
+use super::entries::{count, millis, moment_of, place_of, stored_place};
 use super::failure::Failure;
 use crate::notification::Notification;
 use crate::store::{Duplicate, DuplicateOutcome, DuplicateQuery, Placed, Refused};
@@ -56,7 +56,7 @@ const REFUSED: &str = "refused";
 fn placed_of(row: &Row<'_>) -> rusqlite::Result<Placed> {
     Ok(Placed {
         id: Uuid::from_bytes(row.get(0)?),
-        position: position_of(row, 1)?,
+        position: place_of(row, 1)?,
         created_at: moment_of(row, 2)?,
         reference: row.get(3)?,
         throttled: row.get(4)?,
@@ -86,7 +86,7 @@ pub(super) fn keep(
             once.fingerprint.as_bytes(),
             millis(notification.created_at),
             answer.id.as_bytes(),
-            stored(answer.position),
+            stored_place(answer.position),
             millis(answer.created_at),
             answer.reference,
             answer.throttled,

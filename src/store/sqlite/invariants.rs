@@ -104,12 +104,14 @@ fn counters(connection: &Connection, limit: u64) -> Result<Option<Broken>, Failu
     let counts = pages::counts(connection)?;
     let entries = "SELECT count(*) FROM (SELECT 1 FROM entry WHERE kind = ?1 LIMIT ?2)";
     let deliveries = "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE state = ?1 LIMIT ?2)";
+    let scheduled = "SELECT count(*) FROM (SELECT 1 FROM scheduled WHERE cancelled_ms IS NULL AND ?1 <> '' LIMIT ?2)";
     let mut wrong = Vec::new();
     for (name, counted, sql) in [
         ("notification", counts.notifications, entries),
         ("broadcast", counts.broadcasts, entries),
         ("owed", counts.owed, deliveries),
         ("failed", counts.failed, deliveries),
+        ("scheduled", counts.scheduled, scheduled),
     ] {
         if counted >= limit {
             continue;

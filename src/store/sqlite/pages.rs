@@ -284,6 +284,7 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, Failure> {
             "broadcast" => counts.broadcasts = n,
             "owed" => counts.owed = n,
             "failed" => counts.failed = n,
+            "scheduled" => counts.scheduled = n,
             other => return Err(Failure::Damaged(format!("an unknown counter {other:?}"))),
         }
     }

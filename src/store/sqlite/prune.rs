@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::entries::{count, kind_name, millis, position_of, stored, unsigned};
 use super::failure::Failure;
+use super::scheduled;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::Kind;
@@ -67,6 +68,7 @@ pub(super) fn prune(
     };
     pruned.gone.broadcasts = step(Kind::Broadcast, before(broadcasts), &mut room)?;
     pruned.gone.notifications = step(Kind::Notification, before(notifications), &mut room)?;
+    pruned.gone.notifications += cancelled(connection, before(notifications), &mut room)?;
     pruned.gone.idempotency = idempotency_keys(connection, before(idempotency), &mut room)?;
     pruned.gone.audit = duplicates(connection, before(audit), &mut room)?;
     pruned.gone.throttles = throttles(connection, now, &mut room)?;
@@ -157,6 +159,16 @@ fn delete(connection: &Connection, position: Position, audience: &str) -> rusqli
     Ok(rows)
 }
 
+/// Those that were cancelled before they came into the log.
+fn cancelled(connection: &Connection, cutoff: Timestamp, room: &mut Room) -> Result<u64, Failure> {
+    if room.is_used_up() {
+        return Ok(0);
+    }
+    let gone = scheduled::forget_cancelled(connection, cutoff, room.things)?;
+    room.things -= gone;
+    Ok(gone as u64)
+}
+
 fn idempotency_keys(
     connection: &Connection,
     cutoff: Timestamp,
@@ -226,7 +238,11 @@ pub(super) fn aged(
             .query_row(params![cutoff, most], |row| unsigned(row, 0))
     };
     Ok(Aged {
-        notifications: entries(Kind::Notification, before(retention.notifications))?,
+        notifications: entries(Kind::Notification, before(retention.notifications))?
+            + first(
+                &format!("SELECT count(*) FROM ({})", scheduled::OLD_CANCELLED_SQL),
+                before(retention.notifications),
+            )?,
         broadcasts: entries(Kind::Broadcast, before(retention.broadcasts))?,
         idempotency: first(
             "SELECT count(*) FROM (SELECT 1 FROM idempotency WHERE n < coalesce(

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::entries::{millis, moment_of, stored, unsigned};
+use super::entries::{millis, moment_of, stored_place, unsigned};
 use super::failure::Failure;
 use crate::clock::Timestamp;
 use crate::log::Position;
@@ -19,7 +19,7 @@ pub(super) fn give(
     connection: &Connection,
     wanted: &Reference,
     notification: &Notification,
-    position: Position,
+    place: Option<Position>,
     zone: &Zone,
 ) -> Result<Result<Arc<str>, Refused>, Failure> {
     let reference = match wanted {
@@ -41,7 +41,7 @@ pub(super) fn give(
         .execute(params![
             reference,
             notification.id.as_bytes(),
-            stored(position),
+            stored_place(place),
             millis(notification.created_at)
         ])?;
     Ok(Ok(reference))

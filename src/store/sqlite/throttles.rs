@@ -3,7 +3,7 @@
 use rusqlite::{Connection, OptionalExtension, params};
 use uuid::Uuid;
 
-use super::entries::{millis, moment_of, position_of, stored};
+use super::entries::{millis, moment_of, place_of, stored_place};
 use super::failure::Failure;
 use crate::notification::Notification;
 use crate::store::Placed;
@@ -34,7 +34,7 @@ pub(super) fn held_off_by(
             |row| {
                 let placed = Placed {
                     id: Uuid::from_bytes(row.get(0)?),
-                    position: position_of(row, 1)?,
+                    position: place_of(row, 1)?,
                     created_at: moment_of(row, 2)?,
                     reference: row.get(3)?,
                     throttled: true,
@@ -89,7 +89,7 @@ pub(super) fn accepted(
             window(throttle),
             millis(placed.created_at),
             placed.id.as_bytes(),
-            stored(placed.position),
+            stored_place(placed.position),
             placed.reference,
         ])?;
     Ok(())

@@ -1,8 +1,9 @@
 //! The one thread that writes: many callers' work, one commit.
 //!
 //! fsync is what a durable append costs, so it is shared. The writer takes whatever waits, up to a bound, and puts it
-//! into one transaction: first the verdicts in the mailbox, then each piece of work in the order of its arrival. A
-//! constraint that one of them breaks undoes that one alone, by a savepoint. Any other error undoes them all, and every
+//! into one transaction: first the verdicts in the mailbox, then the notifications in the order of their arrival, then
+//! whatever else is to be written. A constraint that one of them breaks undoes that one alone: the transaction is begun
+//! again, with a savepoint for each. Any other error undoes them all, and every
 //! caller is told so: a full disk may already have rolled the transaction back behind our back, and whatever came after
 //! would be committed by itself.
 //!
@@ -24,10 +25,11 @@ use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
 use super::mailbox::{Batch, Mailbox};
 use super::open::BUSY_TIMEOUT;
+use super::scheduled;
 use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
-use crate::store::{Appended, Commits, Conflict, Refused, StoreError};
+use crate::store::{Agenda, Appended, Commits, Conflict, Refused, Released, StoreError};
 
 /// How long verdicts wait for an append to share its commit with. Without it a lone publisher's every notification
 /// would cost two fsyncs, one for itself and one for what became of it.
@@ -46,6 +48,8 @@ const CUT_BACK_WAIT: Duration = Duration::from_millis(50);
 pub(super) enum Job {
     /// Notifications to store.
     Append(Append),
+    /// Notifications that are held back, and may be due.
+    Release(Release),
     /// Any other write.
     Errand(Box<dyn Errand>),
     /// Verdicts are in the mailbox.
@@ -58,6 +62,14 @@ pub(super) struct Append {
     pub(super) answer: oneshot::Sender<Result<Vec<Appended>, StoreError>>,
     /// Their share of what may wait; returned when this is dropped.
     pub(super) room: OwnedSemaphorePermit,
+}
+
+/// A release of what is due, and where the answer goes.
+pub(super) struct Release {
+    pub(super) now: Timestamp,
+    pub(super) limit: usize,
+    pub(super) answer: oneshot::Sender<Result<Released, StoreError>>,
+    pub(super) _room: OwnedSemaphorePermit,
 }
 
 /// A write other than an append: done inside the transaction, answered after the commit.
@@ -80,6 +92,7 @@ pub(super) struct Writer {
     /// Where the months of references begin.
     pub(super) zone: Zone,
     pub(super) commits: Arc<Commits>,
+    pub(super) agenda: Arc<Agenda>,
     pub(super) in_doubt: InDoubt,
     /// The most notifications in one commit, and what the call that passed it brought along.
     pub(super) max_batch: usize,
@@ -166,6 +179,8 @@ impl Writer {
             Ok(Written {
                 new,
                 answers,
+                released,
+                due,
                 changed,
             }) => {
                 self.mailbox.written(&verdicts);
@@ -173,17 +188,25 @@ impl Writer {
                     self.health.wrote();
                     self.commits.committed(begun.elapsed(), &new);
                 }
+                if let Some(due) = due {
+                    self.agenda.due(due);
+                }
                 if !new.is_empty() {
                     // Full or gone: the queue reads the log instead.
                     let _ = self.committed.try_send(new);
                 }
                 let mut answers = answers.into_iter();
+                let mut released = released.into_iter();
                 for job in jobs {
                     match job {
                         Job::Append(append) => {
                             let answer = answers.next().unwrap_or_default();
                             drop(append.room);
                             let _ = append.answer.send(Ok(answer));
+                        }
+                        Job::Release(release) => {
+                            let outcome = released.next().unwrap_or_default();
+                            let _ = release.answer.send(Ok(outcome));
                         }
                         Job::Errand(errand) => errand.answer(Ok(())),
                         Job::Wake => {}
@@ -201,6 +224,9 @@ impl Writer {
                             drop(append.room);
                             let _ = append.answer.send(Err(error.clone()));
                         }
+                        Job::Release(release) => {
+                            let _ = release.answer.send(Err(error.clone()));
+                        }
                         Job::Errand(errand) => errand.answer(Err(error.clone())),
                         Job::Wake => {}
                     }
@@ -213,7 +239,7 @@ impl Writer {
         let connection = &self.connection;
         let changes = connection.total_changes();
         self.begin(verdicts)?;
-        let mut written = match self.append_all(jobs, Care::None) {
+        let mut written = match self.append_all(jobs, Care::Together) {
             // The transaction is in one piece still, so what broke is a constraint, and somebody's alone.
             Err(failure) if failure.conflict().is_some() && !connection.is_autocommit() => {
                 run(connection, "ROLLBACK")?;
@@ -249,7 +275,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Stores the notifications of all appends, in the order of their arrival.
+    /// Stores the notifications of all appends, and releases what is due, in the order of their arrival.
     fn append_all(&self, jobs: &[Job], care: Care) -> Result<Written, Failure> {
         let connection = &self.connection;
         let before = entries::head(connection)?;
@@ -257,25 +283,44 @@ impl Writer {
         let mut written = Written {
             new: Vec::new(),
             answers: Vec::new(),
+            released: Vec::new(),
+            due: None,
             changed: false,
         };
         let mut inserts = Inserts::prepare(connection)?;
         for job in jobs {
-            let Job::Append(append) = job else { continue };
+            let append = match job {
+                Job::Append(append) => append,
+                Job::Release(Release { now, limit, .. }) => {
+                    let new = scheduled::release(connection, &mut inserts, *now, *limit, head)?;
+                    head = new.last().map_or(head, |entry| entry.position);
+                    written.released.push(Released {
+                        count: new.len(),
+                        last: new.last().map(|entry| entry.position),
+                        next_due: scheduled::next_due(connection)?,
+                    });
+                    written.new.extend(new);
+                    continue;
+                }
+                Job::Errand(_) | Job::Wake => continue,
+            };
             let mut answers = Vec::with_capacity(append.notifications.len());
             for notification in &append.notifications {
                 let position = head.next();
                 let mut take =
                     || accept(connection, &mut inserts, notification, position, &self.zone);
                 let outcome = match care {
-                    Care::None => Ok(take()?),
+                    Care::Together => Ok(take()?),
                     Care::Each => alone(connection, take)?,
                 };
                 answers.push(match outcome {
-                    Ok(Ok(Accepted::New(placed, body))) => {
+                    Ok(Ok(Accepted::New(placed, entry))) => {
                         head = position;
-                        let entry = entries::placed(notification, body, position);
                         written.new.push(entry);
+                        Ok(placed)
+                    }
+                    Ok(Ok(Accepted::Held(placed, due))) => {
+                        written.due = Some(written.due.map_or(due, |earlier| earlier.min(due)));
                         Ok(placed)
                     }
                     Ok(Ok(Accepted::Earlier(placed))) => Ok(placed),
@@ -328,9 +373,9 @@ impl Writer {
 /// How notifications are kept from undoing each other.
 #[derive(Clone, Copy)]
 enum Care {
-    /// Not at all: a constraint that one breaks undoes the transaction. A savepoint for each has SQLite keep a copy of
+    /// They are not: a constraint that one breaks undoes the transaction. A savepoint for each has SQLite keep a copy of
     /// every page that it changes, and constraints are broken almost never.
-    None,
+    Together,
     /// Each has a savepoint, and is undone alone.
     Each,
 }
@@ -340,6 +385,10 @@ struct Written {
     new: Vec<Entry>,
     /// For each append in turn.
     answers: Vec<Vec<Appended>>,
+    /// For each release in turn.
+    released: Vec<Released>,
+    /// When the first of those is due that are held back now.
+    due: Option<Timestamp>,
     /// Any row at all: a transaction that changes none proves nothing about the disk.
     changed: bool,
 }
@@ -347,6 +396,7 @@ struct Written {
 fn weight(job: &Job) -> usize {
     match job {
         Job::Append(append) => append.notifications.len(),
+        Job::Release(release) => release.limit,
         Job::Errand(_) | Job::Wake => 0,
     }
 }

@@ -23,8 +23,9 @@ use super::store::{Call, Faulty};
 use crate::support::{EventStream, Open, soon};
 
 /// Each, and how often it is certain to be called.
-const CALLS: [(Call, usize); 14] = [
+const CALLS: [(Call, usize); 15] = [
     (Call::Append, 6),
+    (Call::Release, 2),
     (Call::Flush, 2),
     (Call::Start, 3),
     (Call::Page, 1),
@@ -86,11 +87,16 @@ impl FaultyHub {
     }
 
     async fn publish(&self, number: usize) -> Value {
-        let draft = json!({
+        let mut draft = json!({
             "targetUserIds": ["ann", "bob"], "message": format!("n{number}"),
             "idempotencyKey": format!("k{number}"), "reference": {"prefix": "R"},
             "throttle": {"key": format!("t{number}"), "window": "1h"},
         });
+        if number == 5 {
+            // The last one is held back for a moment.
+            let due = Timestamp::now().saturating_add(Duration::from_millis(400));
+            draft["deliverAt"] = due.to_string().into();
+        }
         let token = self.token("publisher", Some(Scope::Publish));
         let (status, answer) = self.ask(&token, "/notifications", Some(draft)).await;
         // Not 200: what failed has left nothing under its key.

@@ -118,7 +118,7 @@ async fn whichever_statement_meets_a_full_disk_the_append_is_whole_or_not_there(
             }
             None => {
                 assert_eq!((placed.duplicate, placed.throttled), (false, false));
-                assert_eq!(placed.position.0, made.len() as u64 + 1);
+                assert_eq!(placed.position.expect("a place").0, made.len() as u64 + 1);
                 let reference = placed.reference.as_deref().expect("a reference");
                 assert!(
                     reference.ends_with("-0001"),

@@ -12,9 +12,9 @@ use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::{Entry, Notification};
 use campanile::store::{
-    Aged, Appended, Asked, Claim, Commits, Counts, Duplicate, DuplicateQuery, Marked, Page,
-    PageQuery, Pruned, Reclaimed, Retention, RetrySchedule, Start, StartQuery, Store, StoreError,
-    Verdicts, Viewer,
+    Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, Commits, Counts, Duplicate,
+    DuplicateQuery, Marked, Page, PageQuery, Pruned, Reclaimed, Released, Retention, RetrySchedule,
+    Start, StartQuery, Store, StoreError, Verdicts, Viewer,
 };
 use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 use futures::FutureExt;
@@ -25,6 +25,7 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Call {
     Append,
+    Release,
     Flush,
     Start,
     Page,
@@ -69,6 +70,18 @@ impl Store for Faulty {
         notifications: Vec<Notification>,
     ) -> BoxFuture<'_, Result<Vec<Appended>, StoreError>> {
         self.unless(Call::Append, || self.store.append(notifications))
+    }
+
+    fn release(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Released, StoreError>> {
+        self.unless(Call::Release, || self.store.release(now, limit))
+    }
+
+    fn agenda(&self) -> &Agenda {
+        self.store.agenda()
+    }
+
+    fn cancel(&self, cancel: Cancel) -> BoxFuture<'_, Result<Cancelled, StoreError>> {
+        self.store.cancel(cancel)
     }
 
     fn record(&self, verdicts: Verdicts) {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use campanile::clock::Timestamp;
 use serde_json::{Value, json};
 
 use super::document::{Answer, Document, Operation};
@@ -122,6 +123,24 @@ async fn answers_are_as_documented() {
     let found = "/notifications?reference=CNC-1126-0007";
     ask(("findNotification", found), None, 200).await;
     ask(("findNotification", "/notifications"), None, 422).await;
+    let held_back = json!({
+        "targetUserId": "42", "message": "m", "reference": "CNC-1126-0008",
+        "deliverAt": Timestamp::now().saturating_add(Duration::from_secs(3600)).to_string()
+    });
+    let held_back = ask(create, Some(held_back), 201).await;
+    assert_eq!(held_back["status"], "scheduled");
+    let cancel = ("cancelNotification", "/notifications/CNC-1126-0008");
+    let of_it = ("getDeliveries", "/notifications/CNC-1126-0008/deliveries");
+    assert_eq!(ask(of_it, None, 200).await["status"], "scheduled");
+    ask(cancel, None, 204).await;
+    assert_eq!(ask(of_it, None, 200).await["status"], "cancelled");
+    ask(
+        ("cancelNotification", "/notifications/CNC-1126-0007"),
+        None,
+        409,
+    )
+    .await;
+    ask(("cancelNotification", "/notifications/none"), None, 404).await;
     let used = ask(("listDuplicates", "/audit/duplicates?key=k"), None, 200).await;
     assert_eq!(used["duplicates"].as_array().map(Vec::len), Some(1));
     ask(("listDuplicates", "/audit/duplicates?limit=0"), None, 422).await;

@@ -22,6 +22,7 @@ on_every_store!(
     what_says_the_same_to_the_same_within_a_minute_is_likely_a_double,
     what_waits_is_listed_page_by_page,
     an_entry_that_has_no_verdict_yet_is_in_the_queue,
+    what_should_have_been_released_a_minute_ago_is_an_alert,
 );
 
 const MAX_ATTEMPTS: usize = 3;
@@ -303,4 +304,25 @@ async fn an_entry_that_has_no_verdict_yet_is_in_the_queue(place: &dyn Place) {
     let through = facts(&*store, minutes_later(5)).await;
     assert_eq!((through.queue.depth(), through.queue.oldest_at), (0, None));
     assert_eq!(severity(through, Check::Queue), Severity::Fine);
+}
+
+async fn what_should_have_been_released_a_minute_ago_is_an_alert(place: &dyn Place) {
+    let store = place.open().store;
+    let due = later();
+    let held_back = Notification {
+        deliver_at: Some(due),
+        ..to_user("42")
+    };
+    store.append(vec![held_back]).await.expect("it is stored");
+    let at = |seconds| due.saturating_add(Duration::from_secs(seconds));
+    let in_time = facts(&*store, at(59)).await;
+    assert_eq!((in_time.counts.scheduled, in_time.overdue.count), (1, 0));
+    assert_eq!(severity(in_time, Check::Schedule), Severity::Fine);
+    let late = facts(&*store, at(61)).await;
+    assert_eq!((late.overdue.count, late.overdue.since), (1, Some(due)));
+    assert_eq!(severity(late, Check::Schedule), Severity::Alert);
+    assert_eq!(store.release(at(62), 10).await.expect("released").count, 1);
+    let released = facts(&*store, at(63)).await;
+    assert_eq!(released.counts.scheduled, 0);
+    assert_eq!(severity(released, Check::Schedule), Severity::Fine);
 }

@@ -274,6 +274,7 @@ fn appends_until_it_is_killed() {
                         .clone()
                         .expect("none is refused")
                         .position
+                        .expect("a place")
                 );
             }
         }

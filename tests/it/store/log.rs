@@ -35,7 +35,7 @@ async fn positions_rise_by_one_in_the_order_of_the_calls(place: &dyn Place) {
     let positions: Vec<u64> = answers
         .into_iter()
         .flat_map(|answer| answer.expect("stored"))
-        .map(|placed| placed.expect("no conflict").position.0)
+        .map(|placed| placed.expect("no conflict").position.expect("a place").0)
         .collect();
     assert_eq!(positions, (1..=200).collect::<Vec<_>>());
 }
@@ -83,7 +83,7 @@ async fn one_that_conflicts_does_not_sink_its_neighbours(place: &dyn Place) {
         .expect("the call succeeds");
     let places: Vec<Result<Position, Refused>> = answers
         .into_iter()
-        .map(|answer| answer.map(|placed| placed.position))
+        .map(|answer| answer.map(|placed| placed.position.expect("a place")))
         .collect();
     let taken = Conflict("its id is taken".to_owned());
     assert_eq!(

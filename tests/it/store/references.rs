@@ -44,7 +44,7 @@ fn draws_references() {
             println!(
                 "drawn {} {}",
                 placed.reference.expect("a reference"),
-                placed.position
+                placed.position.expect("a place")
             );
         }
         store.close().await;

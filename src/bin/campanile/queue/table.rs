@@ -113,7 +113,9 @@ fn rows_of(check: Check, facts: &Facts) -> String {
                 .collect();
             (rows, facts.doubles.count)
         }
-        Check::Invariants | Check::File | Check::Queue | Check::References => return String::new(),
+        Check::Invariants | Check::File | Check::Queue | Check::Schedule | Check::References => {
+            return String::new();
+        }
     };
     let named = rows.len() as u64;
     let mut text = rows.concat();
@@ -199,6 +201,7 @@ fn counts(facts: &Facts) -> String {
             ),
         ),
         ("expired", bounded(counts.expired)),
+        ("scheduled", counts.scheduled.to_string()),
         ("in the queue", format!("{depth}{oldest}")),
         (
             "stored",

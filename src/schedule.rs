@@ -1,0 +1,126 @@
+//! Releases what is held back when its time has come.
+//!
+//! The store says when the next one is due; this task sleeps until then, or until something earlier is held back. Whatever
+//! is due goes into the log in one transaction, gets its position there, and takes the way of everything that is published:
+//! a stream that resumes cannot miss it.
+//!
+//! Moments are the wall clock's, and that may jump. So no sleep is longer than a second: whatever the clock says then
+//! counts. A clock that was set back makes nothing happen twice, since what was released is not held back any more.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::Timestamp;
+use crate::fanout::Counters;
+use crate::metrics::Metrics;
+use crate::store::{Released, Store, StoreError};
+
+/// How many are released in one commit.
+const STEP: usize = 256;
+/// The longest sleep, for the clock may be set meanwhile.
+const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How often the queue is looked at while it has too much to do.
+const QUEUE_PAUSE: Duration = Duration::from_millis(20);
+/// How long to wait after the store could not answer.
+const STORE_PAUSE: Duration = Duration::from_secs(1);
+
+pub(crate) struct Schedule {
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) metrics: Arc<Metrics>,
+    /// The last position that is known to be given.
+    pub(crate) head: Arc<AtomicU64>,
+    /// Releases wait while so much is committed and not yet delivered, so that publishers find room as well.
+    pub(crate) max_depth: u64,
+}
+
+impl Schedule {
+    /// Runs until the hub drains. What falls due then is released by the next start.
+    pub(crate) async fn run(self, draining: CancellationToken) {
+        // What fell due while no hub ran.
+        let mut now_due = true;
+        loop {
+            if now_due {
+                self.release(&draining).await;
+            }
+            let agenda = self.store.agenda();
+            let sleeping = agenda.next().map(|due| wait(Timestamp::now(), due));
+            tokio::select! {
+                () = draining.cancelled() => return,
+                () = agenda.earlier() => {}
+                () = sleep(sleeping.unwrap_or(LONGEST_SLEEP)), if sleeping.is_some() => {}
+            }
+            now_due = agenda.next().is_some_and(|due| due <= Timestamp::now());
+        }
+    }
+
+    /// Releases everything that is due.
+    async fn release(&self, draining: &CancellationToken) {
+        let agenda = self.store.agenda();
+        while !draining.is_cancelled() {
+            let now = Timestamp::now();
+            agenda.forget();
+            match self.step(now).await {
+                Ok(Released { next_due, .. }) => {
+                    if let Some(due) = next_due {
+                        agenda.due(due);
+                    }
+                    if next_due.is_none_or(|due| due > now) {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "what is due could not be released; trying again");
+                    agenda.due(now);
+                    pause(STORE_PAUSE, draining).await;
+                }
+            }
+            while self.depth() >= self.max_depth && !draining.is_cancelled() {
+                pause(QUEUE_PAUSE, draining).await;
+            }
+        }
+    }
+
+    async fn step(&self, now: Timestamp) -> Result<Released, StoreError> {
+        let released = self.store.release(now, STEP).await?;
+        if let Some(last) = released.last {
+            self.head.fetch_max(last.0, Ordering::AcqRel);
+        }
+        self.metrics.released(released.count);
+        Ok(released)
+    }
+
+    fn depth(&self) -> u64 {
+        let fanned = self.counters.fanned.load(Ordering::Acquire);
+        self.head.load(Ordering::Acquire).saturating_sub(fanned)
+    }
+}
+
+async fn pause(wait: Duration, draining: &CancellationToken) {
+    let _ = draining.run_until_cancelled(sleep(wait)).await;
+}
+
+/// How long to sleep until the clock is looked at again.
+fn wait(now: Timestamp, due: Timestamp) -> Duration {
+    due.since(now).min(LONGEST_SLEEP)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_sleep_is_so_long_that_a_clock_that_jumps_would_be_noticed_late() {
+        let moment = Timestamp::from_millis;
+        assert_eq!(
+            wait(moment(5_000), moment(5_300)),
+            Duration::from_millis(300)
+        );
+        assert_eq!(wait(moment(5_000), moment(4_000)), Duration::ZERO);
+        assert_eq!(wait(moment(5_000), Timestamp::MAX), LONGEST_SLEEP);
+    }
+}
