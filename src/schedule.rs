@@ -20,7 +20,7 @@ use crate::metrics::Metrics;
 use crate::store::{Released, Store, StoreError};
 
 /// How many are released in one commit.
-const STEP: usize = 256;
+const STEP: usize = 512;
 /// The longest sleep, for the clock may be set meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
 /// How often the queue is looked at while it has too much to do.
