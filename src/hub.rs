@@ -10,6 +10,7 @@ mod publishing;
 mod reading;
 mod subscribe;
 mod waiting;
+mod webhooks;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -38,11 +39,13 @@ use crate::retention;
 use crate::retry::Retry;
 use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
+use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
 
 pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
+pub use self::webhooks::TestError;
 
 /// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
 const DESCRIPTORS_KEPT: u64 = 512;
@@ -60,12 +63,16 @@ struct Inner {
     fanout: Fanout,
     counters: Arc<Counters>,
     /// The last position that a publisher was told, or an earlier run left.
-    head: AtomicU64,
+    head: Arc<AtomicU64>,
     /// To the queue, beside the log.
     passing: mpsc::Sender<(Position, Passing)>,
     metrics: Arc<Metrics>,
     /// Told when somebody is owed something new.
     owing: Arc<Notify>,
+    /// Sends webhooks, and knows where they may go.
+    sender: Arc<Sender>,
+    /// Told whenever a webhook has come to something.
+    webhook_settled: Settled,
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
@@ -176,6 +183,25 @@ impl Hub {
             claimed: Vec::new(),
         };
         tasks.spawn(retry.run(draining.clone()));
+        let head = Arc::new(AtomicU64::new(log.head.0));
+        let reach = Reach {
+            allow: config.webhooks.allow.clone().into(),
+            allow_http: config.webhooks.allow_http,
+        };
+        let resolver = Arc::new(SystemResolver);
+        let sender = Arc::new(Sender::new(reach, resolver, config.webhooks.timeout));
+        let webhook_settled = Settled::default();
+        let dispatch = Dispatch {
+            store: Arc::clone(&store),
+            sender: Arc::clone(&sender),
+            schedule: (&config.webhooks).into(),
+            pace: config.webhooks.pace,
+            admin_roles: config.webhooks.admin_roles.clone(),
+            metrics: Arc::clone(&metrics),
+            head: Arc::clone(&head),
+            settled: Arc::clone(&webhook_settled),
+        };
+        tasks.spawn(dispatch.run(draining.clone()));
         let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
         tasks.spawn(pruning);
@@ -188,10 +214,12 @@ impl Hub {
             registry,
             fanout,
             counters,
-            head: AtomicU64::new(log.head.0),
+            head,
             passing: pass,
             metrics,
             owing,
+            sender,
+            webhook_settled,
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),

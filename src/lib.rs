@@ -18,6 +18,7 @@
 //! - [`sse`]: the only place that knows event-stream syntax
 //! - [`delivery`]: what became of a notification for each of its recipients, and why
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
+//! - [`webhooks`]: what nobody took, or everything, told to other programs
 //! - [`waiting`]: what is owed, and claims to take back; [`diagnosis`]: what is wrong with all that
 //! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
 //! - `metrics`: what is counted, for Prometheus; [`events`]: what the log tells of, by name
@@ -56,6 +57,7 @@ pub mod store;
 mod stream;
 pub mod throttle;
 pub mod waiting;
+pub mod webhooks;
 
 pub use hub::Hub;
 pub use notification::Draft;

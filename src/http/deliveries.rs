@@ -26,24 +26,31 @@ fn may_know(caller: &Caller, record: &Record) -> bool {
     scopes.admin || (scopes.publish && caller.publisher() == record.publisher)
 }
 
+/// The notification of this id or reference, if the caller may know what became of it.
+pub(crate) async fn own(
+    hub: &Hub,
+    caller: &Caller,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Box<Record>, Problem> {
+    let Path(id) = id.map_err(|_| Problem::not_found(UNKNOWN))?;
+    match hub.lookup(Which::parse(&id), None).await? {
+        Lookup::Found(record) if may_know(caller, &record) => Ok(record),
+        Lookup::Pruned { id, created_at } if caller.scopes().admin => Err(Problem::not_found(
+            format!("it was notification {id}, accepted at {created_at}, and is not kept any more"),
+        )),
+        Lookup::Found(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
+            Err(Problem::not_found(UNKNOWN))
+        }
+    }
+}
+
 /// `GET /notifications/{id}/deliveries`; the id may also be a reference.
 pub(crate) async fn of_one(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|_| Problem::not_found(UNKNOWN))?;
-    let record = match hub.lookup(Which::parse(&id), None).await? {
-        Lookup::Found(record) if may_know(&caller, &record) => record,
-        Lookup::Pruned { id, created_at } if caller.scopes().admin => {
-            return Err(Problem::not_found(format!(
-                "it was notification {id}, accepted at {created_at}, and is not kept any more"
-            )));
-        }
-        Lookup::Found(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
-            return Err(Problem::not_found(UNKNOWN));
-        }
-    };
+    let record = own(&hub, &caller, id).await?;
     Ok(Json(Story::whole(&record, hub.epoch())).into_response())
 }
 

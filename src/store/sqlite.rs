@@ -17,6 +17,7 @@
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `claims.rs` | who asks after what is owed, and until when |
+//! | `endpoints.rs`, `outbox.rs`, `webhooks.rs` | where webhooks go, what waits to be sent there, and the face of both |
 //! | `delivery_log.rs` | what became of each recipient, for whoever asks |
 //! | `waiting.rs` | what is owed, and claims that are taken back by hand |
 //! | `diagnosis.rs`, `invariants.rs` | what the store says about itself |
@@ -32,6 +33,7 @@ mod copy;
 mod deliveries;
 mod delivery_log;
 mod diagnosis;
+mod endpoints;
 mod entries;
 mod failure;
 mod idempotency;
@@ -39,6 +41,7 @@ mod invariants;
 mod keys;
 mod mailbox;
 mod open;
+mod outbox;
 mod pages;
 mod prune;
 mod reader;
@@ -51,6 +54,7 @@ mod throttles;
 mod unfinished;
 mod upgrade;
 mod waiting;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -61,7 +65,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 pub use self::copy::{Copied, CopyError, back_up};
@@ -140,6 +144,8 @@ pub struct SqliteStore {
     readers: Readers,
     health: Arc<Health>,
     commits: Arc<Commits>,
+    /// Told when a commit put something into the outbox.
+    filled: Arc<Notify>,
     max_waiting: usize,
     /// This run, as owner of what it claims.
     run: Arc<str>,
@@ -173,6 +179,7 @@ impl SqliteStore {
         let (handover, committed) = mpsc::channel(HANDOVER_COMMITS);
         let mailbox = Arc::new(Mailbox::new());
         let commits = Arc::<Commits>::default();
+        let filled = Arc::new(Notify::new());
         let writer = Writer {
             connection: database.writer,
             jobs: work,
@@ -181,6 +188,7 @@ impl SqliteStore {
             health: health.clone(),
             zone: options.zone,
             commits: commits.clone(),
+            filled: filled.clone(),
             in_doubt: InDoubt {
                 after: database.log.settled,
                 upto: database.log.head,
@@ -202,6 +210,7 @@ impl SqliteStore {
             readers,
             health,
             commits,
+            filled,
             max_waiting,
             run: Uuid::new_v4().to_string().into(),
             exclusive: !options.shared,

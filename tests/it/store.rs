@@ -85,6 +85,7 @@ fn notification(audience: Audience) -> Notification {
         once: None,
         throttle: None,
         reference: None,
+        webhook: None,
     }
 }
 
@@ -174,6 +175,7 @@ fn keeping(kept: Duration) -> Retention {
         broadcasts: kept,
         idempotency: kept,
         audit: kept,
+        webhooks: kept,
     }
 }
 

@@ -12,6 +12,7 @@ use crate::audience::Audience;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::{Entry, Kind, Notification};
+use crate::webhooks::Choice;
 
 /// The columns that [`entry_of`] reads, in its order.
 pub(super) const COLUMNS: &str = "position, kind, id, audience, created_ms, expires_ms, body";
@@ -88,8 +89,8 @@ impl<'c> Inserts<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             entry: connection.prepare_cached(
-                "INSERT INTO entry (position, kind, id, publisher, audience, created_ms, expires_ms, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO entry (position, kind, id, publisher, audience, created_ms, expires_ms, body, webhook)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
             audience: connection
                 .prepare_cached(
@@ -114,6 +115,7 @@ impl<'c> Inserts<'c> {
             millis(notification.created_at),
             notification.expires_at.map(millis),
             body,
+            notification.webhook.map(Choice::name),
         ])?;
         for recipient in notification.audience.recipients() {
             self.audience.execute(params![

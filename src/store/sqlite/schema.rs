@@ -6,14 +6,18 @@
 use rusqlite::Connection;
 
 /// Each version's step, from 1 on.
-const STEPS: [&str; 2] = [include_str!("schema/1.sql"), include_str!("schema/2.sql")];
+const STEPS: [&str; 3] = [
+    include_str!("schema/1.sql"),
+    include_str!("schema/2.sql"),
+    include_str!("schema/4.sql"),
+];
 
 /// The version that this Campanile reads and writes.
 #[allow(clippy::cast_possible_wrap, reason = "a handful of steps")]
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// The tables of [`VERSION`].
-pub(super) const TABLES: [&str; 14] = [
+pub(super) const TABLES: [&str; 17] = [
     "api_key",
     "audience",
     "counter",
@@ -28,6 +32,9 @@ pub(super) const TABLES: [&str; 14] = [
     "reference",
     "reference_counter",
     "throttle",
+    "webhook",
+    "webhook_endpoint",
+    "webhook_verdict",
 ];
 
 /// Takes a database of version `from` (0: an empty one) to [`VERSION`]. The transaction is the caller's.

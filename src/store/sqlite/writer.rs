@@ -16,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::accepting::{Accepted, accept};
 use super::deliveries::{self, InDoubt};
@@ -24,6 +24,7 @@ use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
 use super::mailbox::{Batch, Mailbox};
 use super::open::BUSY_TIMEOUT;
+use super::outbox;
 use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
@@ -80,6 +81,8 @@ pub(super) struct Writer {
     /// Where the months of references begin.
     pub(super) zone: Zone,
     pub(super) commits: Arc<Commits>,
+    /// Told when a commit put something into the outbox.
+    pub(super) filled: Arc<Notify>,
     pub(super) in_doubt: InDoubt,
     /// The most notifications in one commit, and what the call that passed it brought along.
     pub(super) max_batch: usize,
@@ -167,6 +170,7 @@ impl Writer {
                 new,
                 answers,
                 changed,
+                filled,
             }) => {
                 self.mailbox.written(&verdicts);
                 if changed {
@@ -176,6 +180,9 @@ impl Writer {
                 if !new.is_empty() {
                     // Full or gone: the queue reads the log instead.
                     let _ = self.committed.try_send(new);
+                }
+                if filled {
+                    self.filled.notify_one();
                 }
                 let mut answers = answers.into_iter();
                 for job in jobs {
@@ -229,6 +236,8 @@ impl Writer {
                 errand.refuse(conflict);
             }
         }
+        // Last, because any of the work may have given the last verdict on something.
+        written.filled = outbox::decide(connection, Timestamp::now())?;
         run(connection, "COMMIT")?;
         written.changed = connection.total_changes() != changes;
         Ok(written)
@@ -258,6 +267,7 @@ impl Writer {
             new: Vec::new(),
             answers: Vec::new(),
             changed: false,
+            filled: false,
         };
         let mut inserts = Inserts::prepare(connection)?;
         for job in jobs {
@@ -342,6 +352,8 @@ struct Written {
     answers: Vec<Vec<Appended>>,
     /// Any row at all: a transaction that changes none proves nothing about the disk.
     changed: bool,
+    /// Something new waits in the outbox.
+    filled: bool,
 }
 
 fn weight(job: &Job) -> usize {

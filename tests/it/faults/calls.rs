@@ -23,7 +23,7 @@ use super::store::{Call, Faulty};
 use crate::support::{EventStream, Open, soon};
 
 /// Each, and how often it is certain to be called.
-const CALLS: [(Call, usize); 14] = [
+const CALLS: [(Call, usize); 15] = [
     (Call::Append, 6),
     (Call::Flush, 2),
     (Call::Start, 3),
@@ -38,6 +38,7 @@ const CALLS: [(Call, usize); 14] = [
     (Call::Reclaim, 1),
     (Call::Prune, 1),
     (Call::Counts, 2),
+    (Call::ClaimWebhooks, 1),
 ];
 
 /// A hub on such a store, behind the hub's own server.
