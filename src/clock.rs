@@ -8,8 +8,10 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
 use time::format_description::well_known::Rfc3339;
+use time::macros::format_description;
+use time::{OffsetDateTime, PrimitiveDateTime};
 
 /// A moment in milliseconds since 1970-01-01T00:00:00Z.
 ///
@@ -59,6 +61,20 @@ impl Timestamp {
     /// How long after `earlier` this is; zero if it is not after.
     pub fn since(self, earlier: Timestamp) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))
+    }
+
+    /// Reads a date as HTTP writes it (`Sun, 06 Nov 1994 08:49:37 GMT`; RFC 9110, 5.6.7).
+    ///
+    /// # Errors
+    /// If the text is not one, or names a moment before 1970.
+    pub fn parse_http_date(text: &str) -> Result<Self, InvalidTimestamp> {
+        const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
+            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+        );
+        let moment = PrimitiveDateTime::parse(text, FORMAT).map_err(|_| InvalidTimestamp)?;
+        let seconds = u64::try_from(moment.assume_utc().unix_timestamp());
+        let millis = seconds.ok().and_then(|seconds| seconds.checked_mul(1000));
+        millis.map(Self::from_millis).ok_or(InvalidTimestamp)
     }
 
     /// Reads RFC 3339 (`2026-12-01T09:00:00Z`, any offset).
@@ -160,5 +176,13 @@ mod tests {
             Timestamp::parse_rfc3339("2026-11-21T01:00:00.007+01:00").map(Timestamp::as_millis),
             Ok::<_, InvalidTimestamp>(moment.as_millis())
         );
+    }
+
+    #[test]
+    fn reads_the_date_of_a_header() {
+        let date = Timestamp::parse_http_date("Sat, 21 Nov 2026 00:00:00 GMT");
+        let moment = Timestamp::from_millis(1_795_219_200_000);
+        assert_eq!(date.map(Timestamp::as_millis), Ok(moment.as_millis()));
+        assert!(Timestamp::parse_http_date("tomorrow").is_err());
     }
 }

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 pub use self::bounds::InvalidValue;
 pub use self::layers::{ConfigError, Environment, Setting};
 use crate::auth::Scope;
+use crate::webhooks::Cidr;
 
 /// Every key with its default and what it means, as a TOML document.
 pub const DEFAULTS: &str = include_str!("campanile.toml");
@@ -46,6 +47,8 @@ pub struct Config {
     pub retention: Retention,
     /// Test notifications.
     pub test_rate: TestRate,
+    /// Webhooks.
+    pub webhooks: Webhooks,
 }
 
 /// Listening, storing and stopping: `[serve]`.
@@ -277,6 +280,9 @@ pub struct Retention {
     /// The audit's record of keys that were used again; 1 min to 3,650 d.
     #[serde(with = "duration")]
     pub audit: Duration,
+    /// Webhooks that have come to an end, at least as long as what they tell of; 1 min to 3,650 d.
+    #[serde(with = "duration")]
+    pub webhooks: Duration,
 }
 
 impl Default for Retention {
@@ -286,6 +292,7 @@ impl Default for Retention {
             broadcasts: Duration::from_hours(1),
             idempotency: Duration::from_hours(24),
             audit: Duration::from_hours(30 * 24),
+            webhooks: Duration::from_hours(30 * 24),
         }
     }
 }
@@ -301,6 +308,44 @@ pub struct TestRate {
 impl Default for TestRate {
     fn default() -> Self {
         Self { per_minute: 30 }
+    }
+}
+
+/// Webhooks: `[webhooks]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Webhooks {
+    /// When one that did not come through is tried again, each counted from the try before; 0 to 10 of 1 ms to 24 h.
+    #[serde(with = "duration::list")]
+    pub retry: Vec<Duration>,
+    /// How long an endpoint may take to answer; 100 ms to 1 min.
+    #[serde(with = "duration")]
+    pub timeout: Duration,
+    /// The least pause between two sends to one endpoint; 0 to 1 min.
+    #[serde(with = "duration")]
+    pub pace: Duration,
+    /// An endpoint through which nothing has come for so long is disabled; 1 s to 365 d.
+    #[serde(with = "duration")]
+    pub disable_after: Duration,
+    /// The roles that are told of it.
+    pub admin_roles: Vec<String>,
+    /// Whether public addresses are sent to without TLS.
+    pub allow_http: bool,
+    /// Addresses that are sent to although they are not public, and without TLS.
+    pub allow: Vec<Cidr>,
+}
+
+impl Default for Webhooks {
+    fn default() -> Self {
+        Self {
+            retry: [10, 300, 3_600].map(Duration::from_secs).to_vec(),
+            timeout: Duration::from_secs(15),
+            pace: Duration::from_millis(200),
+            disable_after: Duration::from_hours(5 * 24),
+            admin_roles: Vec::new(),
+            allow_http: false,
+            allow: Vec::new(),
+        }
     }
 }
 

@@ -17,6 +17,7 @@ use crate::log::Position;
 use crate::notification::{Entry, Kind};
 use crate::store::{Reach, Viewer};
 
+pub(crate) use self::story::Addressee;
 pub use self::story::{Story, Told};
 
 /// How a notification reaches somebody.

@@ -32,6 +32,22 @@ pub const CLAIM_CONFLICT: &str = "claim_conflict";
 pub const ABORTED_STATUS_CHANGED: &str = "aborted_status_changed";
 /// Claims that had lapsed were taken back.
 pub const LEASES_RECLAIMED: &str = "leases_reclaimed";
+/// A webhook did not come through, and is tried again.
+pub const WEBHOOK_RETRIED: &str = "webhook_retried";
+/// A webhook did not come through, and is not tried again.
+pub const WEBHOOK_FAILED: &str = "webhook_failed";
+/// A webhook was being sent when its hub stopped, and is sent once more.
+pub const WEBHOOK_INTERRUPTED: &str = "webhook_interrupted";
+/// The hub stopped while webhooks were being sent.
+pub const WEBHOOKS_CUT_SHORT: &str = "webhooks_cut_short";
+/// An endpoint of webhooks was made.
+pub const ENDPOINT_CREATED: &str = "endpoint_created";
+/// An administrator changed one, or drew it a new secret.
+pub const ENDPOINT_CHANGED: &str = "endpoint_changed";
+/// The hub disabled one.
+pub const ENDPOINT_DISABLED: &str = "endpoint_disabled";
+/// An administrator deleted one.
+pub const ENDPOINT_DELETED: &str = "endpoint_deleted";
 /// An API key was made.
 pub const KEY_CREATED: &str = "key_created";
 /// An API key was revoked.
@@ -59,6 +75,14 @@ pub const ALL: &[&str] = &[
     CLAIM_CONFLICT,
     ABORTED_STATUS_CHANGED,
     LEASES_RECLAIMED,
+    WEBHOOK_RETRIED,
+    WEBHOOK_FAILED,
+    WEBHOOK_INTERRUPTED,
+    WEBHOOKS_CUT_SHORT,
+    ENDPOINT_CREATED,
+    ENDPOINT_CHANGED,
+    ENDPOINT_DISABLED,
+    ENDPOINT_DELETED,
     KEY_CREATED,
     KEY_REVOKED,
     ACCEPT_FAILED,

@@ -23,6 +23,7 @@ mod reading;
 mod sign_in;
 mod status;
 mod stream;
+mod webhooks;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -83,6 +84,11 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
             Publish,
             deliveries::of_one,
         ),
+        get(
+            "/notifications/{id}/webhooks",
+            Publish,
+            webhooks::of_notification,
+        ),
         get("/deliveries", Publish, deliveries::search),
         get("/notifications/status", ReaderOrAdmin, status::status),
         get("/notifications/connections", Admin, status::connections),
@@ -93,6 +99,24 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         get("/keys", Admin, keys::list),
         post("/keys", Admin, keys::create),
         delete("/keys/{name}", Admin, keys::revoke),
+        get("/webhooks", Admin, webhooks::list),
+        post("/webhooks", Admin, webhooks::create),
+        get("/webhooks/{id}", Admin, webhooks::one),
+        patch("/webhooks/{id}", Admin, webhooks::change),
+        delete("/webhooks/{id}", Admin, webhooks::remove),
+        post("/webhooks/{id}/rotate", Admin, webhooks::rotate),
+        post("/webhooks/{id}/test", Admin, webhooks::test),
+        get("/webhooks/{id}/deliveries", Admin, webhooks::history),
+        post(
+            "/webhooks/{id}/redeliver",
+            Admin,
+            webhooks::redeliver_failed,
+        ),
+        post(
+            "/webhooks/deliveries/{id}/redeliver",
+            Admin,
+            webhooks::redeliver_one,
+        ),
         file("/campanile.js", Public, page::CLIENT),
         file("/openapi.json", Public, page::API),
     ];
@@ -179,6 +203,14 @@ where
     Route::new((Method::POST, MethodFilter::POST), path, access, handler)
 }
 
+fn patch<H, T>(path: &'static str, access: Access, handler: H) -> Route
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    Route::new((Method::PATCH, MethodFilter::PATCH), path, access, handler)
+}
+
 fn delete<H, T>(path: &'static str, access: Access, handler: H) -> Route
 where
     H: Handler<T, Api>,
@@ -252,7 +284,7 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/queue`, `/audit`, `/keys`, `/campanile.js`, `/openapi.json`, what is below those, and
+/// `/notifications`, `/deliveries`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
 /// the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
@@ -376,7 +408,7 @@ fn cors(origins: &[String]) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::DELETE])
+        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

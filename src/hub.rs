@@ -11,6 +11,7 @@ mod publishing;
 mod reading;
 mod subscribe;
 mod waiting;
+mod webhooks;
 
 use std::collections::VecDeque;
 use std::future::Future;
@@ -40,12 +41,14 @@ use crate::retry::Retry;
 use crate::schedule::Schedule;
 use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
+use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
 
 pub use self::cancelling::CancelError;
 pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
+pub use self::webhooks::TestError;
 
 /// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
 const DESCRIPTORS_KEPT: u64 = 512;
@@ -69,6 +72,10 @@ struct Inner {
     metrics: Arc<Metrics>,
     /// Told when somebody is owed something new.
     owing: Arc<Notify>,
+    /// Sends webhooks, and knows where they may go.
+    sender: Arc<Sender>,
+    /// Told whenever a webhook has come to something.
+    webhook_settled: Settled,
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
@@ -188,6 +195,24 @@ impl Hub {
             max_depth: (config.delivery.max_queue as u64).div_ceil(2),
         };
         tasks.spawn(schedule.run(draining.clone()));
+        let reach = Reach {
+            allow: config.webhooks.allow.clone().into(),
+            allow_http: config.webhooks.allow_http,
+        };
+        let resolver = Arc::new(SystemResolver);
+        let sender = Arc::new(Sender::new(reach, resolver, config.webhooks.timeout));
+        let webhook_settled = Settled::default();
+        let dispatch = Dispatch {
+            store: Arc::clone(&store),
+            sender: Arc::clone(&sender),
+            schedule: (&config.webhooks).into(),
+            pace: config.webhooks.pace,
+            admin_roles: config.webhooks.admin_roles.clone(),
+            metrics: Arc::clone(&metrics),
+            head: Arc::clone(&head),
+            settled: Arc::clone(&webhook_settled),
+        };
+        tasks.spawn(dispatch.run(draining.clone()));
         let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
         tasks.spawn(pruning);
@@ -204,6 +229,8 @@ impl Hub {
             passing: pass,
             metrics,
             owing,
+            sender,
+            webhook_settled,
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),

@@ -19,6 +19,7 @@
 //! - [`delivery`]: what became of a notification for each of its recipients, and why
 //! - `schedule`: releases what is held back until its time
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
+//! - [`webhooks`]: what nobody took, or everything, told to other programs
 //! - [`waiting`]: what is owed, and claims to take back; [`diagnosis`]: what is wrong with all that
 //! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
 //! - `metrics`: what is counted, for Prometheus; [`events`]: what the log tells of, by name
@@ -58,6 +59,7 @@ pub mod store;
 mod stream;
 pub mod throttle;
 pub mod waiting;
+pub mod webhooks;
 
 pub use hub::Hub;
 pub use notification::Draft;

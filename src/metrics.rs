@@ -103,6 +103,9 @@ pub(crate) struct Metrics {
     failed: Counter,
     claim_conflicts: Counter,
     leases_reclaimed: Counter,
+    webhooks_delivered: Counter,
+    webhooks_refused: Counter,
+    webhooks_failed: Counter,
     pruned: Counter,
     /// By pattern; locked when a router is built and when somebody asks, never by a request.
     routes: Mutex<Vec<(Cow<'static, str>, Arc<Answers>)>>,
@@ -182,6 +185,23 @@ impl Metrics {
     /// Claims that had lapsed were taken back.
     pub(crate) fn leases_reclaimed(&self, leases: usize) {
         self.leases_reclaimed.add(leases as u64);
+    }
+}
+
+/// What is told to other programs.
+impl Metrics {
+    /// A webhook was sent, and its receiver has it or not.
+    pub(crate) fn webhook_sent(&self, delivered: bool) {
+        if delivered {
+            self.webhooks_delivered.add(1);
+        } else {
+            self.webhooks_refused.add(1);
+        }
+    }
+
+    /// A webhook was given up.
+    pub(crate) fn webhook_failed(&self) {
+        self.webhooks_failed.add(1);
     }
 }
 

@@ -23,6 +23,7 @@ use crate::idempotency::Once;
 use crate::log::Position;
 use crate::reference::{Reference, ReferenceDraft};
 use crate::throttle::{Throttle, ThrottleDraft};
+use crate::webhooks::Choice;
 
 /// The largest draft, in bytes of JSON.
 pub const MAX_DRAFT_BYTES: usize = 64 * 1024;
@@ -129,6 +130,9 @@ pub struct Draft {
     /// At most one in a window: `{"key": "ticket-768", "window": "24h"}`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttle: Option<ThrottleDraft>,
+    /// When webhooks tell of it, in the place of what their endpoints say.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub webhook: Option<Choice>,
     /// Not stored: at most once, to the streams that are live at this moment. For typing marks and progress.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ephemeral: bool,
@@ -200,6 +204,8 @@ pub struct Notification {
     pub throttle: Option<Throttle>,
     /// The number for people that it gets.
     pub reference: Option<Reference>,
+    /// When webhooks tell of it, if not as their endpoints say.
+    pub webhook: Option<Choice>,
 }
 
 /// A stored notification in its place in the log.

@@ -27,6 +27,7 @@ impl From<&config::Retention> for Retention {
             broadcasts: kept.broadcasts,
             idempotency: kept.idempotency,
             audit: kept.audit,
+            webhooks: kept.webhooks,
         }
     }
 }

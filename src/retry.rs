@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures::future::join_all;
 use tokio::sync::Notify;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep_until};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
@@ -52,7 +52,9 @@ impl Retry {
         let grace_ends = Instant::now() + self.start_grace;
         // Those owed by an earlier run are due as soon as asking begins.
         let mut ask_at = Some(grace_ends);
-        let mut reclaim = interval(RECLAIM_EVERY);
+        // Not before that: a claim that an earlier run left may have no attempt left, and failing is for those who have had
+        // the time to come back.
+        let mut reclaim = interval_at(grace_ends, RECLAIM_EVERY);
         reclaim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {

@@ -12,6 +12,7 @@
 
 mod agenda;
 mod commits;
+mod outbox;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -24,6 +25,11 @@ use uuid::Uuid;
 
 pub use self::agenda::Agenda;
 pub use self::commits::Commits;
+pub use self::outbox::{
+    ClaimedWebhooks, EndpointChange, Outbox, OutboxCounts, ReclaimedWebhooks, Redeliver,
+    Redelivered, SettledWebhook, Webhook, WebhookClaim, WebhookOutcome, WebhookQuery, WebhookState,
+    WebhooksOf,
+};
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -476,6 +482,8 @@ pub struct Retention {
     pub idempotency: Duration,
     /// The audit's record of keys that were used again.
     pub audit: Duration,
+    /// Webhooks that have come to an end, at least as long as what they tell of.
+    pub webhooks: Duration,
 }
 
 /// How many of each kind are older than they are kept, or went because they were.
@@ -491,6 +499,8 @@ pub struct Aged {
     pub audit: u64,
     /// Throttles whose window is over.
     pub throttles: u64,
+    /// Webhooks that have come to an end.
+    pub webhooks: u64,
 }
 
 impl Aged {
@@ -501,11 +511,17 @@ impl Aged {
         self.idempotency += more.idempotency;
         self.audit += more.audit;
         self.throttles += more.throttles;
+        self.webhooks += more.webhooks;
     }
 
     /// All of them together.
     pub fn total(&self) -> u64 {
-        self.notifications + self.broadcasts + self.idempotency + self.audit + self.throttles
+        self.notifications
+            + self.broadcasts
+            + self.idempotency
+            + self.audit
+            + self.throttles
+            + self.webhooks
     }
 }
 
@@ -538,7 +554,7 @@ pub struct Counts {
 }
 
 /// A log that is appended to in commit order, and what became of each entry.
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Outbox {
     /// Stores notifications durably, in order, all in one commit (with those of other callers). Every answer comes after the
     /// fsync. Dropping the future does not undo anything: the commit and its hand-over happen all the same.
     ///
@@ -663,7 +679,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Deletes what is older than it is kept, the oldest of a kind first, in one transaction: settled entries, raising the
     /// floors, with their deliveries and read marks; idempotency keys; records of the audit; throttles whose window is
-    /// over. At most `limit` of all these together (deliveries go uncounted, but a store bounds them as well).
+    /// over; webhooks that have come to an end. At most `limit` of all these together (deliveries go uncounted, but a store bounds them as well).
     fn prune(
         &self,
         now: Timestamp,

@@ -5,8 +5,9 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Auth, Config, Delivery, Retention, Serve, Stream, duration};
+use super::{Auth, Config, Delivery, Retention, Serve, Stream, Webhooks, duration};
 use crate::audience;
+use crate::notification::MAX_ROLES;
 use crate::reference::Zone;
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -19,6 +20,9 @@ const MAX_TEXT_BYTES: usize = 256;
 
 /// The most origins: each request with an `Origin` is compared with all of them.
 const MAX_ORIGINS: usize = 100;
+
+/// The most blocks of addresses: each address that is dialled is compared with all of them.
+const MAX_ALLOWED: usize = 100;
 
 /// A value that is not allowed, by its key.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -44,6 +48,7 @@ impl Config {
         }
         auth(&self.auth)?;
         self.retention.validate()?;
+        webhooks(&self.webhooks)?;
         within(
             "test_rate.per_minute",
             self.test_rate.per_minute,
@@ -155,6 +160,32 @@ fn auth(auth: &Auth) -> Result<(), InvalidValue> {
     lasts("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)
 }
 
+fn webhooks(webhooks: &Webhooks) -> Result<(), InvalidValue> {
+    let least = Duration::from_millis(1);
+    within("webhooks.retry", webhooks.retry.len(), 0..=10)?;
+    for wait in &webhooks.retry {
+        lasts("webhooks.retry", *wait, least..=DAY)?;
+    }
+    lasts("webhooks.timeout", webhooks.timeout, 100 * least..=MINUTE)?;
+    lasts("webhooks.pace", webhooks.pace, Duration::ZERO..=MINUTE)?;
+    lasts(
+        "webhooks.disable_after",
+        webhooks.disable_after,
+        SECOND..=365 * DAY,
+    )?;
+    within(
+        "webhooks.admin_roles",
+        webhooks.admin_roles.len(),
+        0..=MAX_ROLES,
+    )?;
+    for role in &webhooks.admin_roles {
+        if let Err(error) = audience::identifier(role) {
+            return invalid("webhooks.admin_roles", &format!("a role {error}"));
+        }
+    }
+    within("webhooks.allow", webhooks.allow.len(), 0..=MAX_ALLOWED)
+}
+
 impl Retention {
     /// Checks every value against its bounds.
     ///
@@ -169,7 +200,8 @@ impl Retention {
         lasts("retention.broadcasts", self.broadcasts, SECOND..=30 * DAY)?;
         // Whoever publishes is promised a day in which to ask again.
         lasts("retention.idempotency", self.idempotency, DAY..=3_650 * DAY)?;
-        lasts("retention.audit", self.audit, MINUTE..=3_650 * DAY)
+        lasts("retention.audit", self.audit, MINUTE..=3_650 * DAY)?;
+        lasts("retention.webhooks", self.webhooks, MINUTE..=3_650 * DAY)
     }
 }
 

@@ -148,14 +148,14 @@ impl<'a> Told<'a> {
 
 /// A recipient.
 #[derive(Debug, Serialize)]
-struct Addressee<'a> {
+pub(crate) struct Addressee<'a> {
     kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'a str>,
 }
 
 impl<'a> Addressee<'a> {
-    fn new(recipient: &'a Recipient) -> Self {
+    pub(crate) fn new(recipient: &'a Recipient) -> Self {
         let (kind, id) = match recipient {
             Recipient::User(user) => ("user", Some(&**user)),
             Recipient::Role(role) => ("role", Some(&**role)),

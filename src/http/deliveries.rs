@@ -11,13 +11,16 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use serde_json::value::RawValue;
+use uuid::Uuid;
 
 use super::problem::Problem;
 use super::query::Fields;
 use crate::audience::{Recipient, identifier};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryQuery, Lookup, Outcome, Scope, Story, Told, Which};
+use crate::delivery::{
+    DeliveryQuery, Held, Lookup, Outcome, Record, Scope, Story, Told, Which,
+};
 use crate::hub::Hub;
 
 const UNKNOWN: &str = "there is no such notification";
@@ -28,28 +31,55 @@ fn may_know(caller: &Caller, publisher: &Arc<str>) -> bool {
     scopes.admin || (scopes.publish && caller.publisher() == *publisher)
 }
 
+/// A notification whose fate the caller may know.
+pub(crate) enum Own {
+    /// It is in the log.
+    Kept(Box<Record>),
+    /// It has not come there.
+    Held(Box<Held>),
+}
+
+impl Own {
+    /// Its id.
+    pub(crate) fn id(&self) -> Uuid {
+        match self {
+            Self::Kept(record) => record.entry.id,
+            Self::Held(held) => held.id,
+        }
+    }
+}
+
+/// The notification of this id or reference, if the caller may know what became of it.
+pub(crate) async fn own(
+    hub: &Hub,
+    caller: &Caller,
+    id: Result<Path<String>, PathRejection>,
+) -> Result<Own, Problem> {
+    let Path(id) = id.map_err(|_| Problem::not_found(UNKNOWN))?;
+    match hub.lookup(Which::parse(&id), None).await? {
+        Lookup::Found(record) if may_know(caller, &record.publisher) => Ok(Own::Kept(record)),
+        Lookup::Held(held) if may_know(caller, &held.publisher) => Ok(Own::Held(held)),
+        Lookup::Pruned { id, created_at } if caller.scopes().admin => Err(Problem::not_found(
+            format!("it was notification {id}, accepted at {created_at}, and is not kept any more"),
+        )),
+        Lookup::Found(_) | Lookup::Held(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
+            Err(Problem::not_found(UNKNOWN))
+        }
+    }
+}
+
 /// `GET /notifications/{id}/deliveries`; the id may also be a reference.
 pub(crate) async fn of_one(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     id: Result<Path<String>, PathRejection>,
 ) -> Result<Response, Problem> {
-    let Path(id) = id.map_err(|_| Problem::not_found(UNKNOWN))?;
-    let record = match hub.lookup(Which::parse(&id), None).await? {
-        Lookup::Found(record) if may_know(&caller, &record.publisher) => record,
-        Lookup::Held(held) if may_know(&caller, &held.publisher) => {
-            return Ok(Json(Story::held_whole(&held)).into_response());
-        }
-        Lookup::Pruned { id, created_at } if caller.scopes().admin => {
-            return Err(Problem::not_found(format!(
-                "it was notification {id}, accepted at {created_at}, and is not kept any more"
-            )));
-        }
-        Lookup::Found(_) | Lookup::Held(_) | Lookup::Pruned { .. } | Lookup::Unknown => {
-            return Err(Problem::not_found(UNKNOWN));
-        }
+    let own = own(&hub, &caller, id).await?;
+    let story = match &own {
+        Own::Kept(record) => Story::whole(record, hub.epoch()),
+        Own::Held(held) => Story::held_whole(held),
     };
-    Ok(Json(Story::whole(&record, hub.epoch())).into_response())
+    Ok(Json(story).into_response())
 }
 
 /// `GET /deliveries`.

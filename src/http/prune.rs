@@ -25,6 +25,7 @@ pub(crate) struct Wanted {
     broadcasts: Option<String>,
     idempotency: Option<String>,
     audit: Option<String>,
+    webhooks: Option<String>,
     /// Count, and delete nothing.
     dry_run: bool,
 }
@@ -51,6 +52,7 @@ impl Wanted {
             broadcasts: age("broadcasts", &self.broadcasts, configured.broadcasts),
             idempotency: age("idempotency", &self.idempotency, configured.idempotency),
             audit: age("audit", &self.audit, configured.audit),
+            webhooks: age("webhooks", &self.webhooks, configured.webhooks),
         };
         if wrong.is_empty() {
             Ok(kept)

@@ -24,6 +24,7 @@ use crate::hub::{Hub, Receipt};
 use crate::idempotency::key_in_header;
 use crate::metrics::Refused;
 use crate::notification::{Draft, Kind};
+use crate::webhooks::Choice;
 
 /// What a test says if its sender says nothing.
 const TEST_MESSAGE: &str = "This is a test notification. It arrived.";
@@ -148,6 +149,8 @@ async fn publish_test(
         title: Some("Test".to_owned()),
         message: test.message.unwrap_or_else(|| TEST_MESSAGE.to_owned()),
         idempotency_key: key(headers, test.idempotency_key)?,
+        // Nobody but its sender is meant.
+        webhook: Some(Choice::Never),
         ..Draft::default()
     };
     let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now());

@@ -48,6 +48,7 @@ impl Hub {
         };
         Ok(Stored {
             counts: hub.store.counts().await?,
+            outbox: hub.store.outbox_counts().await?,
             oldest_queued,
         })
     }

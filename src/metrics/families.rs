@@ -12,7 +12,7 @@ use super::{Answers, Metrics, Refused, Shut};
 use crate::clock::Timestamp;
 use crate::fanout::Counters;
 use crate::registry::Registry;
-use crate::store::{Commits, Counts};
+use crate::store::{Commits, Counts, OutboxCounts};
 use crate::stream::End;
 
 const NANOSECONDS: u64 = 1_000_000_000;
@@ -37,6 +37,7 @@ pub(crate) struct Snapshot<'a> {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Stored {
     pub(crate) counts: Counts,
+    pub(crate) outbox: OutboxCounts,
     /// When the entry was accepted that has waited longest for the fan-out.
     pub(crate) oldest_queued: Option<Timestamp>,
 }
@@ -52,6 +53,7 @@ pub(crate) fn render(snapshot: &Snapshot<'_>) -> String {
     streams(&mut text, snapshot);
     owed(&mut text, snapshot);
     claims(&mut text, snapshot.metrics);
+    webhooks(&mut text, snapshot);
     text.finish()
 }
 
@@ -306,6 +308,39 @@ fn claims(text: &mut Exposition, metrics: &Metrics) {
         "Claims that had lapsed and were taken back.",
         metrics.leases_reclaimed.get(),
     );
+}
+
+fn webhooks(text: &mut Exposition, snapshot: &Snapshot<'_>) {
+    let metrics = snapshot.metrics;
+    let mut attempts = text.family(
+        "campanile_webhook_attempts_total",
+        Type::Counter,
+        "Webhooks sent, each try counted, by outcome: sent if the answer was 2xx.",
+    );
+    attempts.sample(&[("outcome", &"sent")], metrics.webhooks_delivered.get());
+    attempts.sample(&[("outcome", &"failed")], metrics.webhooks_refused.get());
+    counter(
+        text,
+        "campanile_webhooks_failed_total",
+        "Webhooks given up after the last try.",
+        metrics.webhooks_failed.get(),
+    );
+    let outbox = snapshot.stored.map(|stored| stored.outbox);
+    known(
+        text,
+        "campanile_webhooks_waiting",
+        "Webhooks that wait to be sent, or to be tried again.",
+        outbox.map(|outbox| outbox.waiting),
+    );
+    let mut endpoints = text.family(
+        "campanile_webhook_endpoints",
+        Type::Gauge,
+        "Webhook endpoints, by whether they get anything.",
+    );
+    if let Some(outbox) = outbox {
+        endpoints.sample(&[("state", &"enabled")], outbox.enabled);
+        endpoints.sample(&[("state", &"disabled")], outbox.disabled);
+    }
 }
 
 fn age(moment: Option<Timestamp>, now: Timestamp) -> Scaled {

@@ -18,6 +18,7 @@
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `claims.rs` | who asks after what is owed, and until when |
+//! | `endpoints.rs`, `outbox.rs`, `webhooks.rs` | where webhooks go, what waits to be sent there, and the face of both |
 //! | `delivery_log.rs` | what became of each recipient, for whoever asks |
 //! | `waiting.rs` | what is owed, and claims that are taken back by hand |
 //! | `diagnosis.rs`, `invariants.rs` | what the store says about itself |
@@ -33,6 +34,7 @@ mod copy;
 mod deliveries;
 mod delivery_log;
 mod diagnosis;
+mod endpoints;
 mod entries;
 mod failure;
 mod idempotency;
@@ -40,6 +42,7 @@ mod invariants;
 mod keys;
 mod mailbox;
 mod open;
+mod outbox;
 mod pages;
 mod prune;
 mod reader;
@@ -53,6 +56,7 @@ mod throttles;
 mod unfinished;
 mod upgrade;
 mod waiting;
+mod webhooks;
 mod writer;
 
 use std::path::Path;
@@ -63,7 +67,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use uuid::Uuid;
 
 pub use self::copy::{Copied, CopyError, back_up};
@@ -144,6 +148,8 @@ pub struct SqliteStore {
     health: Arc<Health>,
     commits: Arc<Commits>,
     agenda: Arc<Agenda>,
+    /// Told when a commit put something into the outbox.
+    filled: Arc<Notify>,
     max_waiting: usize,
     /// This run, as owner of what it claims.
     run: Arc<str>,
@@ -178,6 +184,7 @@ impl SqliteStore {
         let mailbox = Arc::new(Mailbox::new());
         let commits = Arc::<Commits>::default();
         let agenda = Arc::<Agenda>::default();
+        let filled = Arc::new(Notify::new());
         let writer = Writer {
             connection: database.writer,
             jobs: work,
@@ -187,6 +194,7 @@ impl SqliteStore {
             zone: options.zone,
             commits: commits.clone(),
             agenda: agenda.clone(),
+            filled: filled.clone(),
             in_doubt: InDoubt {
                 after: database.log.settled,
                 upto: database.log.head,
@@ -209,6 +217,7 @@ impl SqliteStore {
             health,
             commits,
             agenda,
+            filled,
             max_waiting,
             run: Uuid::new_v4().to_string().into(),
             exclusive: !options.shared,

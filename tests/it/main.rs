@@ -33,5 +33,6 @@ mod slow_readers;
 mod store;
 mod support;
 mod tokens;
+mod webhooks;
 mod why;
 mod wire;

@@ -11,7 +11,9 @@ use campanile::http::{Access, route_table};
 use campanile::hub::Published;
 use campanile::notification::Severity;
 use campanile::sse::Bye;
-use campanile::{Draft, audience, auth, diagnosis, inbox, notification as limits, waiting};
+use campanile::{
+    Draft, audience, auth, diagnosis, inbox, notification as limits, waiting, webhooks,
+};
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -147,6 +149,14 @@ async fn limits_in_the_document_are_those_of_the_code() {
             waiting::MAX_UNLOCKED_NAMED,
         ),
         (
+            "/components/schemas/NewEndpoint/properties/url/maxLength",
+            webhooks::MAX_URL_BYTES,
+        ),
+        (
+            "/components/schemas/NewEndpoint/properties/roles/maxItems",
+            webhooks::MAX_FILTER,
+        ),
+        (
             "/components/schemas/Unread/oneOf/0/maximum",
             inbox::MAX_UNREAD,
         ),
@@ -160,6 +170,34 @@ async fn limits_in_the_document_are_those_of_the_code() {
             json!([low, Severity::Medium, high, Severity::Critical]),
         ),
         ("Scope", json!([auth::Scope::Publish, auth::Scope::Admin])),
+        (
+            "NewEndpoint/properties/on",
+            json!([webhooks::On::Undelivered, webhooks::On::Always]),
+        ),
+        (
+            "DraftFields/properties/webhook",
+            json!([
+                webhooks::Choice::Undelivered,
+                webhooks::Choice::Always,
+                webhooks::Choice::Never
+            ]),
+        ),
+        (
+            "Webhook/properties/type",
+            json!([
+                webhooks::Topic::Undelivered,
+                webhooks::Topic::Created,
+                webhooks::Topic::Test
+            ]),
+        ),
+        (
+            "Endpoint/properties/disabledBy",
+            json!([
+                webhooks::DisabledBy::Admin,
+                webhooks::DisabledBy::Gone,
+                webhooks::DisabledBy::Failing
+            ]),
+        ),
         (
             "Receipt/properties/status",
             json!([Published::Scheduled, Published::Pending, Published::Sent]),
@@ -210,13 +248,17 @@ async fn a_draft_has_the_documented_fields_and_no_other_and_the_hub_takes_the_ex
 async fn examples_of_requests_are_accepted_and_answered_as_documented() {
     let hub = TestHub::start().await;
     let document = Document::of(&hub).await;
+    let endpoint = json!({"url": "https://hooks.example/", "on": "undelivered"});
+    let (_, endpoint) = hub.administer("/webhooks", &endpoint).await;
+    let of_it = format!("/webhooks/{}", endpoint["id"].as_str().expect("an id"));
     let mut accepted = 0;
     for operation in document.operations() {
         for (media_type, body) in operation.bodies(&document) {
             let text = body
                 .as_str()
                 .map_or_else(|| body.to_string(), str::to_owned);
-            let (url, token) = (hub.url(operation.path), operation.token(&hub));
+            let path = operation.path.replace("/webhooks/{id}", &of_it);
+            let (url, token) = (hub.url(&path), operation.token(&hub));
             let answer = document
                 .call(&operation, url, Some(token), Some((media_type, text)))
                 .await;

@@ -86,8 +86,7 @@ async fn beside_a_running_hub_what_is_old_goes_and_a_stream_from_before_is_told_
     assert_eq!(aged.post("/notifications", draft(450)).await, 201);
 
     let as_configured = aged.prune(&["--json"]).await;
-    let nothing =
-        r#"{"pruned":{"audit":0,"broadcasts":0,"idempotency":0,"notifications":0,"throttles":0}}"#;
+    let nothing = r#"{"pruned":{"audit":0,"broadcasts":0,"idempotency":0,"notifications":0,"throttles":0,"webhooks":0}}"#;
     assert_eq!(as_configured, (0, format!("{nothing}\n"), String::new()));
     let week = ["--notifications", "7d"];
     let counted = aged.prune(&[&week[..], &["--dry-run"]].concat()).await;

@@ -417,6 +417,7 @@ async fn one_that_was_cancelled_is_told_of_for_as_long_as_notifications_are_kept
         broadcasts: Duration::from_hours(1),
         idempotency: Duration::from_hours(24),
         audit: Duration::from_hours(24),
+        webhooks: Duration::from_hours(24),
     };
     let in_hours = |hours| Timestamp::now().saturating_add(Duration::from_hours(hours));
     for (hours, left) in [(23, 0), (25, 1)] {

@@ -86,6 +86,7 @@ fn notification(audience: Audience) -> Notification {
         once: None,
         throttle: None,
         reference: None,
+        webhook: None,
     }
 }
 
@@ -178,6 +179,7 @@ fn keeping(kept: Duration) -> Retention {
         broadcasts: kept,
         idempotency: kept,
         audit: kept,
+        webhooks: kept,
     }
 }
 

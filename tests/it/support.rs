@@ -2,6 +2,7 @@
 
 mod binary;
 mod crash;
+mod sink;
 mod stream;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use binary::{BinaryHub, binary, command, token};
+pub use sink::{Reply, Sink};
 pub use stream::{Event, EventStream, Open};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
@@ -174,6 +176,22 @@ impl TestHub {
             self.client
                 .post(self.url(path))
                 .bearer_auth(self.token("publisher", &[], &["publish"]))
+                .json(body)
+                .send(),
+        )
+        .await
+        .expect("an answer");
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// POSTs JSON as an administrator and returns status and answer.
+    pub async fn administer(&self, path: &str, body: &Value) -> (u16, Value) {
+        let response = soon(
+            "an answer",
+            self.client
+                .post(self.url(path))
+                .bearer_auth(self.token("root", &[], &["admin"]))
                 .json(body)
                 .send(),
         )

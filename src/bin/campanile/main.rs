@@ -24,6 +24,7 @@ mod send;
 mod serve;
 mod settings;
 mod token;
+mod webhook;
 mod why;
 
 use std::future::Future;
@@ -59,6 +60,7 @@ Examples:
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
+  campanile webhook add https://example.com/hook   tell another program what nobody took
   campanile backup monday.db                       copy the store, whether the hub runs or not
   campanile queue diagnose                         what is wrong, and what to type next
 
@@ -86,6 +88,7 @@ enum Command {
     Token(token::Args),
     Key(key::Args),
     Why(why::Args),
+    Webhook(webhook::Args),
     Prune(prune::Args),
     Backup(backup::Args),
     Restore(restore::Args),
@@ -123,6 +126,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
+        Command::Webhook(args) => block_on(one_thread(), webhook::run(args, &settings)),
         Command::Prune(args) => block_on(one_thread(), prune::run(args, &settings)),
         Command::Backup(args) => block_on(one_thread(), backup::run(args, &settings)),
         Command::Restore(args) => block_on(one_thread(), restore::run(args, &settings)),

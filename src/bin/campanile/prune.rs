@@ -41,6 +41,9 @@ pub(crate) struct Args {
     /// How old records of keys that were used again may be [default: as configured].
     #[arg(long, value_name = "AGE")]
     audit: Option<String>,
+    /// How old webhooks that have come to an end may be [default: as configured].
+    #[arg(long, value_name = "AGE")]
+    webhooks: Option<String>,
     /// Count what would go, and delete nothing.
     #[arg(long)]
     dry_run: bool,
@@ -194,6 +197,7 @@ impl Args {
             ("broadcasts", &self.broadcasts),
             ("idempotency", &self.idempotency),
             ("audit", &self.audit),
+            ("webhooks", &self.webhooks),
         ]
         .into_iter()
         .filter_map(|(kind, age)| Some((kind, age.as_ref()?)))
@@ -224,6 +228,7 @@ fn in_words(counted: &Aged) -> String {
         (counted.idempotency, "idempotency key"),
         (counted.audit, "audit record"),
         (counted.throttles, "throttle"),
+        (counted.webhooks, "webhook"),
     ];
     let words: Vec<String> = kinds
         .into_iter()

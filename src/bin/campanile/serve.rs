@@ -40,6 +40,10 @@ pub(crate) struct Args {
     /// How often a quiet stream shows that it is alive [default: 15s].
     #[arg(long, value_name = "DURATION")]
     heartbeat: Option<String>,
+    /// Blocks of addresses to which webhooks go although they are not public, and without TLS, such as 127.0.0.0/8
+    /// [default: none].
+    #[arg(long, value_name = "BLOCKS")]
+    webhook_allow: Option<String>,
     /// The deadline of a graceful stop [default: 10s].
     #[arg(long, value_name = "DURATION")]
     drain: Option<String>,
@@ -76,6 +80,7 @@ impl Args {
             ("--retry", "delivery.retry", &self.retry),
             ("--start-grace", "delivery.start_grace", &self.start_grace),
             ("--heartbeat", "stream.heartbeat", &self.heartbeat),
+            ("--webhook-allow", "webhooks.allow", &self.webhook_allow),
             ("--drain", "serve.drain", &self.drain),
         ];
         let given = |(flag, key, text): (&str, &str, &Option<String>)| {

@@ -109,7 +109,7 @@ fn store(
     Ok(Ok(match notification.deliver_at {
         None => {
             let entry = entries::placed(notification, body, position);
-            inserts.entry(&entry, &notification.publisher)?;
+            inserts.entry(&entry, &notification.publisher, notification.webhook)?;
             Accepted::New(placed, entry)
         }
         Some(due) => {

@@ -12,6 +12,7 @@ use crate::audience::Audience;
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::{Entry, Kind, Notification};
+use crate::webhooks::Choice;
 
 /// The columns that [`entry_of`] reads, in its order.
 pub(super) const COLUMNS: &str = "position, kind, id, audience, created_ms, expires_ms, body";
@@ -105,8 +106,8 @@ impl<'c> Inserts<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
         Ok(Self {
             entry: connection.prepare_cached(
-                "INSERT INTO entry (position, kind, id, publisher, audience, created_ms, expires_ms, body)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                "INSERT INTO entry (position, kind, id, publisher, audience, created_ms, expires_ms, body, webhook)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
             )?,
             audience: connection
                 .prepare_cached(
@@ -116,7 +117,12 @@ impl<'c> Inserts<'c> {
     }
 
     /// Stores an entry. The head is the caller's to move.
-    pub(super) fn entry(&mut self, entry: &Entry, publisher: &str) -> rusqlite::Result<()> {
+    pub(super) fn entry(
+        &mut self,
+        entry: &Entry,
+        publisher: &str,
+        webhook: Option<Choice>,
+    ) -> rusqlite::Result<()> {
         self.entry.execute(params![
             stored(entry.position),
             kind_name(entry.kind),
@@ -126,6 +132,7 @@ impl<'c> Inserts<'c> {
             millis(entry.created_at),
             entry.expires_at.map(millis),
             entry.body,
+            webhook.map(Choice::name),
         ])?;
         for recipient in entry.audience.recipients() {
             self.audience.execute(params![

@@ -12,7 +12,7 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
 use super::diagnosis::{bound, number};
 use super::entries::{stored, unsigned};
 use super::failure::Failure;
-use super::pages;
+use super::{outbox, pages};
 use crate::diagnosis::{Broken, Deep, Rule};
 use crate::log::Position;
 
@@ -105,6 +105,7 @@ fn counters(connection: &Connection, limit: u64) -> Result<Option<Broken>, Failu
     let entries = "SELECT count(*) FROM (SELECT 1 FROM entry WHERE kind = ?1 LIMIT ?2)";
     let deliveries = "SELECT count(*) FROM (SELECT 1 FROM delivery WHERE state = ?1 LIMIT ?2)";
     let scheduled = "SELECT count(*) FROM (SELECT 1 FROM scheduled WHERE cancelled_ms IS NULL AND ?1 <> '' LIMIT ?2)";
+    let webhooks = "SELECT count(*) FROM (SELECT 1 FROM webhook WHERE state = 'waiting' AND ?1 = 'webhook' LIMIT ?2)";
     let mut wrong = Vec::new();
     for (name, counted, sql) in [
         ("notification", counts.notifications, entries),
@@ -112,6 +113,7 @@ fn counters(connection: &Connection, limit: u64) -> Result<Option<Broken>, Failu
         ("owed", counts.owed, deliveries),
         ("failed", counts.failed, deliveries),
         ("scheduled", counts.scheduled, scheduled),
+        ("webhook", outbox::counts(connection)?.waiting, webhooks),
     ] {
         if counted >= limit {
             continue;

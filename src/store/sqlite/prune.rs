@@ -30,6 +30,13 @@ const TOO_OLD_SQL: &str = "SELECT position, audience FROM entry
 const OVER_SQL: &str = "SELECT publisher, key, window_ms FROM throttle
     WHERE accepted_ms + window_ms < ?1 ORDER BY accepted_ms + window_ms LIMIT ?2";
 
+/// Webhooks that had come to an end before ?1, among the first ?3 rows, at most ?2 of them. As long as what one tells of is
+/// kept it is kept as well, because it stands for there being no second one.
+const ENDED_SQL: &str = "DELETE FROM webhook WHERE n IN (
+    SELECT n FROM (SELECT n, changed_ms, state, notification FROM webhook ORDER BY n LIMIT ?3) AS old
+    WHERE changed_ms < ?1 AND state <> 'waiting'
+        AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = old.notification) LIMIT ?2)";
+
 /// What a step may still do.
 struct Room {
     things: usize,
@@ -54,6 +61,7 @@ pub(super) fn prune(
         broadcasts,
         idempotency,
         audit,
+        webhooks,
     } = retention;
     let before = |kept| now.saturating_sub(kept);
     let mut room = Room {
@@ -72,6 +80,7 @@ pub(super) fn prune(
     pruned.gone.idempotency = idempotency_keys(connection, before(idempotency), &mut room)?;
     pruned.gone.audit = duplicates(connection, before(audit), &mut room)?;
     pruned.gone.throttles = throttles(connection, now, &mut room)?;
+    pruned.gone.webhooks = in_order(connection, ENDED_SQL, before(webhooks), &mut room)?;
     pruned.more = room.is_used_up();
     Ok(pruned)
 }
@@ -257,6 +266,11 @@ pub(super) fn aged(
         throttles: first(
             &format!("SELECT count(*) FROM ({OVER_SQL})"),
             millis(now),
+        )?,
+        webhooks: first(
+            "SELECT count(*) FROM (SELECT 1 FROM webhook WHERE changed_ms < ?1 AND state <> 'waiting'
+                 AND NOT EXISTS (SELECT 1 FROM entry WHERE entry.id = webhook.notification) LIMIT ?2)",
+            before(retention.webhooks),
         )?,
     })
 }

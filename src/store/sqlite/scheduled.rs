@@ -22,9 +22,10 @@ use crate::diagnosis::Overdue;
 use crate::log::Position;
 use crate::notification::{Entry, Kind, Notification};
 use crate::store::{Cancel, Cancelled, MAX_SCHEDULED};
+use crate::webhooks::Choice;
 
 /// Those that are due (?1), the longest due first, so many (?2).
-const DUE_SQL: &str = "SELECT n, id, kind, publisher, audience, expires_ms, body
+const DUE_SQL: &str = "SELECT n, id, kind, publisher, audience, expires_ms, body, webhook
     FROM scheduled INDEXED BY scheduled_due
     WHERE cancelled_ms IS NULL AND due_ms <= ?1 ORDER BY due_ms, n LIMIT ?2";
 
@@ -51,8 +52,8 @@ pub(super) fn hold(
 ) -> rusqlite::Result<()> {
     connection
         .prepare_cached(
-            "INSERT INTO scheduled (id, kind, publisher, audience, accepted_ms, due_ms, expires_ms, body)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+            "INSERT INTO scheduled (id, kind, publisher, audience, accepted_ms, due_ms, expires_ms, body, webhook)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
         )?
         .execute(params![
             notification.id.as_bytes(),
@@ -63,8 +64,17 @@ pub(super) fn hold(
             millis(due),
             notification.expires_at.map(millis),
             body,
+            notification.webhook.map(Choice::name),
         ])?;
     Ok(())
+}
+
+/// One that is released.
+struct Due {
+    n: i64,
+    publisher: Arc<str>,
+    webhook: Option<Choice>,
+    entry: Entry,
 }
 
 /// Gives those that are due their places after `head`. The head is the caller's to move.
@@ -75,7 +85,7 @@ pub(super) fn release(
     limit: usize,
     mut head: Position,
 ) -> Result<Vec<Entry>, Failure> {
-    let due: rusqlite::Result<Vec<(i64, Arc<str>, Entry)>> = connection
+    let due: rusqlite::Result<Vec<Due>> = connection
         .prepare_cached(DUE_SQL)?
         .query_map(params![millis(now), count(limit)], |row| {
             head = head.next();
@@ -89,16 +99,22 @@ pub(super) fn release(
                 expires_at: expires.map(|_| moment_of(row, 5)).transpose()?,
                 body: row.get_ref(6)?.as_str()?.into(),
             };
-            Ok((row.get(0)?, row.get(3)?, entry))
+            let webhook: Option<String> = row.get(7)?;
+            Ok(Due {
+                n: row.get(0)?,
+                publisher: row.get(3)?,
+                webhook: webhook.as_deref().and_then(Choice::named),
+                entry,
+            })
         })?
         .collect();
     let due = due?;
     let mut forget = connection.prepare_cached("DELETE FROM scheduled WHERE n = ?1")?;
-    for (n, publisher, entry) in &due {
-        forget.execute([n])?;
-        inserts.entry(entry, publisher)?;
+    for one in &due {
+        forget.execute([one.n])?;
+        inserts.entry(&one.entry, &one.publisher, one.webhook)?;
     }
-    Ok(due.into_iter().map(|(_, _, entry)| entry).collect())
+    Ok(due.into_iter().map(|one| one.entry).collect())
 }
 
 fn audience_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Audience> {

@@ -6,10 +6,11 @@
 use rusqlite::Connection;
 
 /// Each version's step, from 1 on.
-const STEPS: [&str; 3] = [
+const STEPS: [&str; 4] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
+    include_str!("schema/4.sql"),
 ];
 
 /// The version that this Campanile reads and writes.
@@ -17,7 +18,7 @@ const STEPS: [&str; 3] = [
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// The tables of [`VERSION`].
-pub(super) const TABLES: [&str; 15] = [
+pub(super) const TABLES: [&str; 18] = [
     "api_key",
     "audience",
     "counter",
@@ -33,6 +34,9 @@ pub(super) const TABLES: [&str; 15] = [
     "reference_counter",
     "scheduled",
     "throttle",
+    "webhook",
+    "webhook_endpoint",
+    "webhook_verdict",
 ];
 
 /// Takes a database of version `from` (0: an empty one) to [`VERSION`]. The transaction is the caller's.

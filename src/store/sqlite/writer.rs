@@ -17,7 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::accepting::{Accepted, accept};
 use super::deliveries::{self, InDoubt};
@@ -25,7 +25,7 @@ use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
 use super::mailbox::{Batch, Mailbox};
 use super::open::BUSY_TIMEOUT;
-use super::scheduled;
+use super::{outbox, scheduled};
 use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
@@ -93,6 +93,8 @@ pub(super) struct Writer {
     pub(super) zone: Zone,
     pub(super) commits: Arc<Commits>,
     pub(super) agenda: Arc<Agenda>,
+    /// Told when a commit put something into the outbox.
+    pub(super) filled: Arc<Notify>,
     pub(super) in_doubt: InDoubt,
     /// The most notifications in one commit, and what the call that passed it brought along.
     pub(super) max_batch: usize,
@@ -182,6 +184,7 @@ impl Writer {
                 released,
                 due,
                 changed,
+                filled,
             }) => {
                 self.mailbox.written(&verdicts);
                 if changed {
@@ -194,6 +197,9 @@ impl Writer {
                 if !new.is_empty() {
                     // Full or gone: the queue reads the log instead.
                     let _ = self.committed.try_send(new);
+                }
+                if filled {
+                    self.filled.notify_one();
                 }
                 let mut answers = answers.into_iter();
                 let mut released = released.into_iter();
@@ -255,6 +261,8 @@ impl Writer {
                 errand.refuse(conflict);
             }
         }
+        // Last, because any of the work may have given the last verdict on something.
+        written.filled = outbox::decide(connection, Timestamp::now())?;
         run(connection, "COMMIT")?;
         written.changed = connection.total_changes() != changes;
         Ok(written)
@@ -286,6 +294,7 @@ impl Writer {
             released: Vec::new(),
             due: None,
             changed: false,
+            filled: false,
         };
         let mut inserts = Inserts::prepare(connection)?;
         for job in jobs {
@@ -391,6 +400,8 @@ struct Written {
     due: Option<Timestamp>,
     /// Any row at all: a transaction that changes none proves nothing about the disk.
     changed: bool,
+    /// Something new waits in the outbox.
+    filled: bool,
 }
 
 fn weight(job: &Job) -> usize {

@@ -23,7 +23,7 @@ use super::store::{Call, Faulty};
 use crate::support::{EventStream, Open, soon};
 
 /// Each, and how often it is certain to be called.
-const CALLS: [(Call, usize); 15] = [
+const CALLS: [(Call, usize); 16] = [
     (Call::Append, 6),
     (Call::Release, 2),
     (Call::Flush, 2),
@@ -39,6 +39,7 @@ const CALLS: [(Call, usize); 15] = [
     (Call::Reclaim, 1),
     (Call::Prune, 1),
     (Call::Counts, 2),
+    (Call::ClaimWebhooks, 1),
 ];
 
 /// A hub on such a store, behind the hub's own server.

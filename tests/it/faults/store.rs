@@ -12,11 +12,14 @@ use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::{Entry, Notification};
 use campanile::store::{
-    Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, Commits, Counts, Duplicate,
-    DuplicateQuery, Marked, Page, PageQuery, Pruned, Reclaimed, Released, Retention, RetrySchedule,
-    Start, StartQuery, Store, StoreError, Verdicts, Viewer,
+    Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, ClaimedWebhooks, Commits, Counts,
+    Duplicate, DuplicateQuery, EndpointChange, Marked, Outbox, OutboxCounts, Page, PageQuery,
+    Pruned, Reclaimed, ReclaimedWebhooks, Redeliver, Redelivered, Released, Retention,
+    RetrySchedule, SettledWebhook, Start, StartQuery, Store, StoreError, Verdicts, Viewer, Webhook,
+    WebhookClaim, WebhookQuery,
 };
 use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
+use campanile::webhooks::{Attempt, Endpoint, Outgoing, Schedule};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use uuid::Uuid;
@@ -39,6 +42,7 @@ pub enum Call {
     Reclaim,
     Prune,
     Counts,
+    ClaimWebhooks,
 }
 
 /// A store one of whose calls fails at one time.
@@ -236,5 +240,93 @@ impl Store for Faulty {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.store.close()
+    }
+}
+
+impl Outbox for Faulty {
+    fn outbox_filled(&self) -> BoxFuture<'_, ()> {
+        self.store.outbox_filled()
+    }
+
+    fn insert_endpoint(&self, endpoint: Endpoint) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.insert_endpoint(endpoint)
+    }
+
+    fn endpoints(&self) -> BoxFuture<'_, Result<Vec<Endpoint>, StoreError>> {
+        self.store.endpoints()
+    }
+
+    fn change_endpoint(
+        &self,
+        id: Uuid,
+        change: EndpointChange,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Endpoint>, StoreError>> {
+        self.store.change_endpoint(id, change, now)
+    }
+
+    fn remove_endpoint(&self, id: Uuid, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.remove_endpoint(id, now)
+    }
+
+    fn claim_webhooks(
+        &self,
+        now: Timestamp,
+        limit: usize,
+        busy: Vec<Uuid>,
+    ) -> BoxFuture<'_, Result<ClaimedWebhooks, StoreError>> {
+        self.unless(Call::ClaimWebhooks, || {
+            self.store.claim_webhooks(now, limit, busy)
+        })
+    }
+
+    fn begin_webhook(
+        &self,
+        now: Timestamp,
+        claim: WebhookClaim,
+    ) -> BoxFuture<'_, Result<Option<Outgoing>, StoreError>> {
+        self.store.begin_webhook(now, claim)
+    }
+
+    fn settle_webhook(
+        &self,
+        claim: WebhookClaim,
+        attempt: Attempt,
+        schedule: Schedule,
+    ) -> BoxFuture<'_, Result<SettledWebhook, StoreError>> {
+        self.store.settle_webhook(claim, attempt, schedule)
+    }
+
+    fn reclaim_webhooks(
+        &self,
+        now: Timestamp,
+        lease: Duration,
+        schedule: Schedule,
+    ) -> BoxFuture<'_, Result<ReclaimedWebhooks, StoreError>> {
+        self.store.reclaim_webhooks(now, lease, schedule)
+    }
+
+    fn test_webhook(
+        &self,
+        endpoint: Uuid,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<Uuid>, StoreError>> {
+        self.store.test_webhook(endpoint, now)
+    }
+
+    fn webhooks(&self, query: WebhookQuery) -> BoxFuture<'_, Result<Vec<Webhook>, StoreError>> {
+        self.store.webhooks(query)
+    }
+
+    fn redeliver(
+        &self,
+        which: Redeliver,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Redelivered, StoreError>> {
+        self.store.redeliver(which, now)
+    }
+
+    fn outbox_counts(&self) -> BoxFuture<'_, Result<OutboxCounts, StoreError>> {
+        self.store.outbox_counts()
     }
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::document::{Answer, Document, Operation};
 use super::names;
-use crate::support::{Event, TestHub};
+use crate::support::{Event, Sink, TestHub};
 
 const JSON: &str = "application/json";
 
@@ -170,6 +170,73 @@ async fn answers_are_as_documented() {
     ask(("signIn", &link), None, 303).await;
     ask(("signIn", &link), None, 403).await;
     drop(stream);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn answers_about_webhooks_are_as_documented() {
+    let hub = TestHub::with(|config| {
+        config.webhooks.allow = vec!["127.0.0.0/8".parse().expect("a block")];
+        config.webhooks.retry = Vec::new();
+    })
+    .await;
+    let document = Document::of(&hub).await;
+    let mut sink = Sink::start([]).await;
+    let ask = |operation, body, status| answered(&document, &hub, operation, body, status);
+    let wanted = json!({"url": sink.url(), "on": "always"});
+    let made = ask(("createEndpoint", "/webhooks"), Some(wanted.clone()), 201).await;
+    let of_it = format!("/webhooks/{}", made["id"].as_str().unwrap());
+    let at = |more: &str| format!("{of_it}{more}");
+    let (rotate, test, redeliver) = (at("/rotate"), at("/test"), at("/redeliver"));
+    ask(("listEndpoints", "/webhooks"), None, 200).await;
+    ask(("getEndpoint", &of_it), None, 200).await;
+    ask(("getEndpoint", "/webhooks/none"), None, 404).await;
+    ask(("rotateSecret", &rotate), None, 200).await;
+    let tested = ask(("testEndpoint", &test), None, 200).await;
+    sink.next().await;
+    let again = format!(
+        "/webhooks/deliveries/{}/redeliver",
+        tested["id"].as_str().unwrap()
+    );
+    ask(("redeliverWebhook", &again), None, 202).await;
+    sink.next().await;
+    let draft = json!({"everyone": true, "message": "m"});
+    let published = hub.publish(draft).await;
+    sink.next().await;
+    let of_one = format!(
+        "/notifications/{}/webhooks",
+        published["notificationId"].as_str().unwrap()
+    );
+    // Somebody else's, and one's own.
+    ask(("getWebhooksOfNotification", &of_one), None, 404).await;
+    let own = json!({"everyone": true, "message": "m"});
+    let create = ("createAndNotify", "/notifications/create-and-notify");
+    let published = ask(create, Some(own), 201).await;
+    sink.next().await;
+    let of_one = format!(
+        "/notifications/{}/webhooks",
+        published["notificationId"].as_str().unwrap()
+    );
+    let told = ask(("getWebhooksOfNotification", &of_one), None, 200).await;
+    assert_eq!(told["webhooks"].as_array().map(Vec::len), Some(1));
+    let since = || Some(json!({"since": "1h"}));
+    ask(("redeliverFailed", &redeliver), since(), 202).await;
+    let history = at("/deliveries?limit=1");
+    let page = ask(("getEndpointHistory", &history), None, 200).await;
+    assert!(page["nextCursor"].is_i64(), "{page}");
+    let odd = at("/deliveries?status=odd");
+    ask(("getEndpointHistory", &odd), None, 422).await;
+    let disable = json!({"enabled": false});
+    let disabled = ask(("changeEndpoint", &of_it), Some(disable), 200).await;
+    assert_eq!(disabled["disabledBy"], "admin");
+    ask(("testEndpoint", &test), None, 409).await;
+    ask(("redeliverFailed", &redeliver), since(), 409).await;
+    for _ in 1..campanile::webhooks::MAX_ENDPOINTS {
+        ask(("createEndpoint", "/webhooks"), Some(wanted.clone()), 201).await;
+    }
+    ask(("createEndpoint", "/webhooks"), Some(wanted), 409).await;
+    ask(("deleteEndpoint", &of_it), None, 204).await;
+    ask(("deleteEndpoint", &of_it), None, 404).await;
     hub.stop().await;
 }
 

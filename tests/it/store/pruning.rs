@@ -81,6 +81,7 @@ fn usual() -> Retention {
         broadcasts: HOUR,
         idempotency: 24 * HOUR,
         audit: 24 * 30 * HOUR,
+        webhooks: 24 * 30 * HOUR,
     }
 }
 

@@ -32,12 +32,30 @@ pub struct BinaryHub {
 impl BinaryHub {
     /// Serves the store in `data`, and returns when it accepts connections.
     pub async fn serve(data: &Path, more: &[&str]) -> Self {
-        let mut child = binary()
+        Self::serve_with(data, more, &[]).await
+    }
+
+    /// The same with variables in its environment.
+    pub async fn serve_with(data: &Path, more: &[&str], variables: &[(&str, &str)]) -> Self {
+        let mut command = binary();
+        command.envs(variables.iter().copied());
+        Self::start(command, data, more, Stdio::null()).await
+    }
+
+    /// The same with its log, in JSON, in a file.
+    pub async fn serve_logging(data: &Path, more: &[&str], log: &Path) -> Self {
+        let more = [more, &["--log-format", "json"]].concat();
+        let log = std::fs::File::create(log).expect("a file");
+        Self::start(binary(), data, &more, log.into()).await
+    }
+
+    async fn start(mut command: Command, data: &Path, more: &[&str], log: Stdio) -> Self {
+        let mut child = command
             .args(["serve", "--listen", "127.0.0.1:0", "--data"])
             .arg(data)
             .args(more)
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(log)
             .spawn()
             .expect("the binary starts");
         let stdout = child.stdout.take().expect("its output");
