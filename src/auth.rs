@@ -14,6 +14,8 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use aws_lc_rs::digest;
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
 use serde::Deserialize;
 use serde_json::{Number, Value};
@@ -122,6 +124,9 @@ pub enum AuthError {
     /// It is meant for somebody else.
     #[error("the token is not meant for this hub: its audience is another")]
     Audience,
+    /// It is not the cron secret.
+    #[error("this takes the hub's cron secret, and no other credential")]
+    Cron,
     /// No such API key.
     #[error("the API key is not known to this hub")]
     UnknownKey,
@@ -151,6 +156,8 @@ pub struct Authenticator {
     leeway: Duration,
     audience: Option<String>,
     role_scopes: BTreeMap<Arc<str>, Scopes>,
+    /// The SHA-256 of the cron secret's text, if there is one.
+    cron: Option<[u8; 32]>,
 }
 
 /// A key, with the one issuer it speaks for and the one algorithm it is for.
@@ -185,7 +192,28 @@ impl Authenticator {
             leeway: config.leeway,
             audience: config.audience.clone(),
             role_scopes: role_scopes.collect(),
+            cron: None,
         }
+    }
+
+    /// With a cron secret, which opens `/cron/check-overdue` and nothing else.
+    #[must_use]
+    pub fn with_cron_secret(self, secret: &Secret) -> Self {
+        Self {
+            cron: Some(sha256(secret.text().as_bytes())),
+            ..self
+        }
+    }
+
+    /// Whether this is the cron secret. What was sent and what is expected are compared as hashes, in a time that depends on
+    /// neither.
+    ///
+    /// # Errors
+    /// [`AuthError::Cron`] if it is not, or there is none.
+    pub fn cron(&self, credential: &str) -> Result<(), AuthError> {
+        let given = sha256(credential.as_bytes());
+        let expected = self.cron.ok_or(AuthError::Cron)?;
+        verify_slices_are_equal(&given, &expected).map_err(|_| AuthError::Cron)
     }
 
     /// The API keys.
@@ -360,4 +388,9 @@ fn usable_roles(user: &str, claim: Value) -> Arc<[Arc<str>]> {
         );
     }
     usable.into()
+}
+fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    hash
 }

@@ -98,6 +98,11 @@ impl Serve {
         self.data.join("secret")
     }
 
+    /// The secret with which a cron job has overdue reminders looked for: `cron-secret` under `data`.
+    pub fn cron_secret_path(&self) -> PathBuf {
+        self.data.join("cron-secret")
+    }
+
     /// The file that a running hub holds locked: `lock` under `data`.
     pub fn lock_path(&self) -> PathBuf {
         self.data.join("lock")

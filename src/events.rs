@@ -24,6 +24,8 @@ pub const VERDICTS_LOST: &str = "verdicts_lost";
 pub const PUBLISH_CONFLICT: &str = "publish_conflict";
 /// A publisher sent again what it had sent.
 pub const DUPLICATE_PUBLISH: &str = "duplicate_publish";
+/// What is overdue was published.
+pub const REMINDER_PUBLISHED: &str = "reminder_published";
 /// A notification was cancelled before anybody had it.
 pub const NOTIFICATION_CANCELLED: &str = "notification_cancelled";
 /// Somebody else had claimed the same work first.
@@ -72,6 +74,7 @@ pub const ALL: &[&str] = &[
     PUBLISH_CONFLICT,
     DUPLICATE_PUBLISH,
     NOTIFICATION_CANCELLED,
+    REMINDER_PUBLISHED,
     CLAIM_CONFLICT,
     ABORTED_STATUS_CHANGED,
     LEASES_RECLAIMED,

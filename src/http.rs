@@ -20,6 +20,7 @@ mod publish;
 mod query;
 mod queue;
 mod reading;
+mod reminders;
 mod sign_in;
 mod status;
 mod stream;
@@ -42,7 +43,7 @@ use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::access::{CredentialRules, Gate, admit};
+use self::access::{CredentialRules, Gate, admit, admit_cron};
 use self::body::BodyTimeout;
 use self::page::File;
 use self::problem::Problem;
@@ -90,6 +91,11 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
             webhooks::of_notification,
         ),
         get("/deliveries", Publish, deliveries::search),
+        get("/reminders", Publish, reminders::list),
+        put("/reminders/{key}", Publish, reminders::keep),
+        get("/reminders/{key}", Publish, reminders::get),
+        delete("/reminders/{key}", Publish, reminders::remove),
+        get("/reminders/{key}/history", Publish, reminders::history),
         get("/notifications/status", ReaderOrAdmin, status::status),
         get("/notifications/connections", Admin, status::connections),
         get("/queue", Admin, queue::waiting),
@@ -128,12 +134,13 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
 
 /// What a hub has besides that when it has the server for itself: probes, pruning, and the console.
 fn own_routes() -> Vec<Route> {
-    use Access::{Admin, Public};
+    use Access::{Admin, Cron, Public};
     vec![
         get("/healthz", Public, status::healthz),
         get("/readyz", Public, status::readyz),
         get("/metrics", Admin, metrics::metrics),
         post("/prune", Admin, prune::prune),
+        post("/cron/check-overdue", Cron, reminders::check_overdue),
         post("/console/code", Admin, sign_in::code),
         get("/sign-in", Public, sign_in::sign_in).without_head(),
         file("/", Public, page::INDEX),
@@ -211,6 +218,14 @@ where
     Route::new((Method::PATCH, MethodFilter::PATCH), path, access, handler)
 }
 
+fn put<H, T>(path: &'static str, access: Access, handler: H) -> Route
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    Route::new((Method::PUT, MethodFilter::PUT), path, access, handler)
+}
+
 fn delete<H, T>(path: &'static str, access: Access, handler: H) -> Route
 where
     H: Handler<T, Api>,
@@ -284,7 +299,7 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
+/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
 /// the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
@@ -369,6 +384,9 @@ fn by_path(
     for route in routes {
         let handler = match route.access {
             Access::Public => route.handler,
+            Access::Cron => route
+                .handler
+                .route_layer(from_fn_with_state(gate(Access::Cron), admit_cron)),
             access => route
                 .handler
                 .route_layer(from_fn_with_state(gate(access), admit)),

@@ -9,6 +9,7 @@ mod observe;
 mod pruning;
 mod publishing;
 mod reading;
+mod reminding;
 mod subscribe;
 mod waiting;
 mod webhooks;
@@ -47,6 +48,7 @@ pub use self::cancelling::CancelError;
 pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
+pub use self::reminding::{Named, Sweep};
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 pub use self::webhooks::TestError;
 

@@ -17,7 +17,7 @@
 //! - `stream`: one stream: owed, behind, live, ended; `replay`: what it reads from the log; `sink`: its socket
 //! - [`sse`]: the only place that knows event-stream syntax
 //! - [`delivery`]: what became of a notification for each of its recipients, and why
-//! - `schedule`: releases what is held back until its time
+//! - [`reminders`]: what is overdue speaks up; `schedule`: releases what is held back, and what is overdue, in its time
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
 //! - [`webhooks`]: what nobody took, or everything, told to other programs
 //! - [`waiting`]: what is owed, and claims to take back; [`diagnosis`]: what is wrong with all that
@@ -47,6 +47,7 @@ mod queue;
 mod rate;
 pub mod reference;
 mod registry;
+pub mod reminders;
 mod replay;
 mod retention;
 mod retry;

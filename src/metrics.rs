@@ -99,6 +99,7 @@ pub(crate) struct Metrics {
     throttled: Counter,
     released: Counter,
     cancelled: Counter,
+    reminded: Counter,
     retries: Counter,
     failed: Counter,
     claim_conflicts: Counter,
@@ -170,6 +171,11 @@ impl Metrics {
     /// Notifications that were held back got their places in the log.
     pub(crate) fn released(&self, notifications: usize) {
         self.released.add(notifications as u64);
+    }
+
+    /// Reminders of what is overdue were published.
+    pub(crate) fn reminded(&self, reminders: usize) {
+        self.reminded.add(reminders as u64);
     }
 
     /// A notification was cancelled.

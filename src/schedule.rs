@@ -1,28 +1,32 @@
-//! Releases what is held back when its time has come.
+//! What waits for its time: notifications that are held back are released, and reminders of what is overdue published.
 //!
-//! The store says when the next one is due; this task sleeps until then, or until something earlier is held back. Whatever
+//! The store says when the next one is due; this task sleeps until then, or until it is told of something earlier. Whatever
 //! is due goes into the log in one transaction, gets its position there, and takes the way of everything that is published:
 //! a stream that resumes cannot miss it.
 //!
 //! Moments are the wall clock's, and that may jump. So no sleep is longer than a second: whatever the clock says then
-//! counts. A clock that was set back makes nothing happen twice, since what was released is not held back any more.
+//! counts. A clock that was set back makes nothing happen twice: what was released is not held back any more, and windows of
+//! reminders are measured on the latest clock that was ever seen.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
+use crate::events;
 use crate::fanout::Counters;
 use crate::metrics::Metrics;
-use crate::store::{Released, Store, StoreError};
+use crate::store::{Store, StoreError, Swept};
 
 /// How many are released in one commit.
 const STEP: usize = 512;
 /// The longest sleep, for the clock may be set meanwhile.
 const LONGEST_SLEEP: Duration = Duration::from_secs(1);
+/// How often the store is looked at although it told of nothing.
+const LOOK_EVERY: Duration = Duration::from_mins(5);
 /// How often the queue is looked at while it has too much to do.
 const QUEUE_PAUSE: Duration = Duration::from_millis(20);
 /// How long to wait after the store could not answer.
@@ -43,16 +47,18 @@ impl Schedule {
     pub(crate) async fn run(self, draining: CancellationToken) {
         // What fell due while no hub ran.
         let mut now_due = true;
+        let mut looked = Instant::now();
         loop {
-            if now_due {
+            if now_due || looked.elapsed() >= LOOK_EVERY {
                 self.release(&draining).await;
+                looked = Instant::now();
             }
             let agenda = self.store.agenda();
             let sleeping = agenda.next().map(|due| wait(Timestamp::now(), due));
             tokio::select! {
                 () = draining.cancelled() => return,
                 () = agenda.earlier() => {}
-                () = sleep(sleeping.unwrap_or(LONGEST_SLEEP)), if sleeping.is_some() => {}
+                () = sleep(sleeping.unwrap_or(LOOK_EVERY)) => {}
             }
             now_due = agenda.next().is_some_and(|due| due <= Timestamp::now());
         }
@@ -65,7 +71,7 @@ impl Schedule {
             let now = Timestamp::now();
             agenda.forget();
             match self.step(now).await {
-                Ok(Released { next_due, .. }) => {
+                Ok(next_due) => {
                     if let Some(due) = next_due {
                         agenda.due(due);
                     }
@@ -85,18 +91,36 @@ impl Schedule {
         }
     }
 
-    async fn step(&self, now: Timestamp) -> Result<Released, StoreError> {
+    /// One commit's worth of both; when the next is due.
+    async fn step(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let released = self.store.release(now, STEP).await?;
-        if let Some(last) = released.last {
+        self.metrics.released(released.count);
+        let swept = self.store.remind(now, STEP).await?;
+        note_swept(&self.metrics, &swept);
+        for last in [released.last, swept.last].into_iter().flatten() {
             self.head.fetch_max(last.0, Ordering::AcqRel);
         }
-        self.metrics.released(released.count);
-        Ok(released)
+        let next = [released.next_due, swept.next_due];
+        Ok(next.into_iter().flatten().min())
     }
 
     fn depth(&self) -> u64 {
         let fanned = self.counters.fanned.load(Ordering::Acquire);
         self.head.load(Ordering::Acquire).saturating_sub(fanned)
+    }
+}
+
+/// Counts what a sweep published, and says it in the log.
+pub(crate) fn note_swept(metrics: &Metrics, swept: &Swept) {
+    metrics.reminded(swept.reminded.len());
+    for (reminded, _) in &swept.reminded {
+        tracing::info!(
+            event = events::REMINDER_PUBLISHED,
+            publisher = %reminded.publisher,
+            key = %reminded.key,
+            notification = %reminded.notification,
+            "what is overdue was published"
+        );
     }
 }
 

@@ -144,9 +144,13 @@ impl Server {
         config.validate()?;
         Descriptors::raise().divide(&mut config);
         let kept = config.clone();
-        let (lock, opened, secret) =
-            tokio::task::spawn_blocking(move || open_files(&kept, new_epoch)).await??;
-        let authenticator = Authenticator::new(secret, &config.auth);
+        let Files {
+            lock,
+            opened,
+            secret,
+            cron_secret,
+        } = tokio::task::spawn_blocking(move || open_files(&kept, new_epoch)).await??;
+        let authenticator = Authenticator::new(secret, &config.auth).with_cron_secret(&cron_secret);
         let hub = Hub::start(opened, &config, authenticator).await?;
         match Listening::open(&config) {
             Ok(listening) => Ok(Self {
@@ -260,11 +264,16 @@ async fn accept_until(
     outcome
 }
 
+/// What is on the disk.
+struct Files {
+    lock: File,
+    opened: crate::store::Opened,
+    secret: Secret,
+    cron_secret: Secret,
+}
+
 /// Everything that blocks on the disk.
-fn open_files(
-    config: &Config,
-    new_epoch: bool,
-) -> Result<(File, crate::store::Opened, Secret), OpenError> {
+fn open_files(config: &Config, new_epoch: bool) -> Result<Files, OpenError> {
     let data = &config.serve.data;
     let unusable = |path: &Path| {
         let path = path.to_owned();
@@ -287,7 +296,13 @@ fn open_files(
         store_options(config, new_epoch),
     )?;
     let secret = Secret::load_or_create(&config.serve.secret_path())?;
-    Ok((lock, opened, secret))
+    let cron_secret = Secret::load_or_create(&config.serve.cron_secret_path())?;
+    Ok(Files {
+        lock,
+        opened,
+        secret,
+        cron_secret,
+    })
 }
 
 /// A directory that only its owner can look into: it will hold the secret and what people are told.

@@ -13,6 +13,7 @@
 mod agenda;
 mod commits;
 mod outbox;
+mod reminders;
 pub mod sqlite;
 
 use std::sync::Arc;
@@ -30,6 +31,7 @@ pub use self::outbox::{
     Redelivered, SettledWebhook, Webhook, WebhookClaim, WebhookOutcome, WebhookQuery, WebhookState,
     WebhooksOf,
 };
+pub use self::reminders::{Kept, ReminderHistory, ReminderQuery, Reminders, Swept};
 use crate::audience::Recipient;
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -554,7 +556,7 @@ pub struct Counts {
 }
 
 /// A log that is appended to in commit order, and what became of each entry.
-pub trait Store: Outbox {
+pub trait Store: Outbox + Reminders {
     /// Stores notifications durably, in order, all in one commit (with those of other callers). Every answer comes after the
     /// fsync. Dropping the future does not undo anything: the commit and its hand-over happen all the same.
     ///

@@ -80,6 +80,11 @@ impl Secret {
         Self(random_bytes().to_vec())
     }
 
+    /// As its file has it.
+    pub(super) fn text(&self) -> String {
+        BASE64URL.encode(&self.0)
+    }
+
     pub(super) fn bytes(&self) -> &[u8] {
         &self.0
     }

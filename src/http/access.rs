@@ -40,6 +40,8 @@ pub enum Access {
     Publish,
     /// The scope `admin`.
     Admin,
+    /// Whoever has the cron secret, and nobody else: it is no token, and opens nothing else.
+    Cron,
 }
 
 impl Access {
@@ -55,6 +57,7 @@ impl Access {
             Self::ReaderOrAdmin if caller.user().is_some() || scopes.admin => Ok(()),
             Self::Publish if scopes.publish || scopes.admin => Ok(()),
             Self::Admin if scopes.admin => Ok(()),
+            Self::Cron => Err(Problem::unauthorized(AuthError::Cron)),
             Self::Reader | Self::ReaderOrAdmin => Err(Problem::forbidden(
                 "this is for users: an API key holds no stream and no inbox",
             )),
@@ -145,6 +148,19 @@ pub(crate) struct Gate {
     pub(crate) hub: Hub,
     pub(crate) rules: CredentialRules,
     pub(crate) access: Access,
+}
+
+/// Lets a request with the cron secret in `Authorization` through to its handler, and no other.
+pub(crate) async fn admit_cron(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let checked = match gate.rules.find(request.headers()) {
+        Ok((credential, Carrier::Header)) => gate.hub.authenticator().cron(credential),
+        Ok((_, Carrier::Cookie)) => Err(AuthError::Cron),
+        Err(error) => Err(error),
+    };
+    match checked {
+        Ok(()) => next.run(request).await,
+        Err(error) => Problem::unauthorized(error).into_response(),
+    }
 }
 
 /// Lets a request through to its handler, with its [`Caller`] in the extensions, or answers 401 or 403.

@@ -18,9 +18,7 @@ use super::query::Fields;
 use crate::audience::{Recipient, identifier};
 use crate::auth::Caller;
 use crate::clock::Timestamp;
-use crate::delivery::{
-    DeliveryQuery, Held, Lookup, Outcome, Record, Scope, Story, Told, Which,
-};
+use crate::delivery::{DeliveryQuery, Held, Lookup, Outcome, Record, Scope, Story, Told, Which};
 use crate::hub::Hub;
 
 const UNKNOWN: &str = "there is no such notification";

@@ -210,7 +210,15 @@ fn without_form(text: &str) -> Result<String, Problem> {
 }
 
 /// An object's fields in their order, repeated ones too, their values not looked at.
-struct Fields<'a>(Vec<(String, &'a RawValue)>);
+pub(crate) struct Fields<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Fields<'a> {
+    /// Takes out all fields of a name.
+    pub(crate) fn take(&mut self, name: &str) -> Vec<&'a RawValue> {
+        let taken = self.0.extract_if(.., |(field, _)| field == name);
+        taken.map(|(_, value)| value).collect()
+    }
+}
 
 impl<'de: 'a, 'a> Deserialize<'de> for Fields<'a> {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

@@ -124,7 +124,7 @@ impl<'a> Listed<'a> {
 /// A webhook and what became of it.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Told<'a> {
+pub(crate) struct Told<'a> {
     id: Uuid,
     endpoint_id: Uuid,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -145,7 +145,7 @@ struct Told<'a> {
 }
 
 impl<'a> Told<'a> {
-    fn new(webhook: &'a Webhook) -> Self {
+    pub(crate) fn new(webhook: &'a Webhook) -> Self {
         Self {
             id: webhook.id,
             endpoint_id: webhook.endpoint,

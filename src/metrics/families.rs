@@ -145,6 +145,12 @@ fn publishing(text: &mut Exposition, snapshot: &Snapshot<'_>) {
     );
     counter(
         text,
+        "campanile_reminders_published_total",
+        "Notifications that reminded of something overdue.",
+        metrics.reminded.get(),
+    );
+    counter(
+        text,
         "campanile_cancelled_total",
         "Notifications that were cancelled before anybody had them.",
         metrics.cancelled.get(),

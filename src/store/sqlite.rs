@@ -13,6 +13,7 @@
 //! | `writer.rs` | the thread that writes, and its commits |
 //! | `accepting.rs` | a notification inside a commit: stored, answered with an earlier one, or refused |
 //! | `idempotency.rs`, `throttles.rs`, `references.rs` | what makes it one of the latter two |
+//! | `reminders.rs` | what is overdue, and the sweep that publishes it |
 //! | `scheduled.rs` | what is held back, its release, and what is cancelled |
 //! | `mailbox.rs` | verdicts on their way to the next commit |
 //! | `reader.rs` | the threads that read |
@@ -48,6 +49,7 @@ mod prune;
 mod reader;
 mod reading;
 mod references;
+mod reminders;
 mod restore;
 mod scheduled;
 mod schema;

@@ -25,6 +25,7 @@ mod owed;
 mod pruning;
 mod queue;
 mod reading;
+mod reminders;
 mod resume;
 mod routes;
 mod scheduled;

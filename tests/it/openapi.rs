@@ -72,6 +72,7 @@ async fn each_operation_says_who_may_call_it() {
             Access::ByAction | Access::Known => json!([{"bearer": []}]),
             Access::Publish => json!([{"bearer": ["publish"]}]),
             Access::Admin => json!([{"bearer": ["admin"]}]),
+            Access::Cron => json!([{"cron": []}]),
         };
         let documented = operations
             .iter()

@@ -19,6 +19,7 @@ mod output;
 mod prune;
 mod queue;
 mod reach;
+mod remind;
 mod restore;
 mod send;
 mod serve;
@@ -89,6 +90,7 @@ enum Command {
     Key(key::Args),
     Why(why::Args),
     Webhook(webhook::Args),
+    Remind(remind::Args),
     Prune(prune::Args),
     Backup(backup::Args),
     Restore(restore::Args),
@@ -127,6 +129,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
         Command::Webhook(args) => block_on(one_thread(), webhook::run(args, &settings)),
+        Command::Remind(args) => block_on(one_thread(), remind::run(args, &settings)),
         Command::Prune(args) => block_on(one_thread(), prune::run(args, &settings)),
         Command::Backup(args) => block_on(one_thread(), backup::run(args, &settings)),
         Command::Restore(args) => block_on(one_thread(), restore::run(args, &settings)),

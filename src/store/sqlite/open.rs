@@ -9,7 +9,8 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
@@ -38,6 +39,11 @@ const CACHED_STATEMENTS: usize = 160;
 /// How many pages the write-ahead log gathers before a commit brings them into the file: 32 MB. A page that many commits
 /// change is then written there once; with SQLite's own 1,000, publishers wait for it all the time.
 const CHECKPOINT_PAGES: i64 = 8_000;
+
+/// How long to wait for the right to serve a file, and how often to look: whoever lets go of it may just be starting a child,
+/// which holds on to all that its parent had open until it becomes another program.
+const LOCK_PATIENCE: Duration = Duration::from_millis(250);
+const LOCK_LOOK: Duration = Duration::from_millis(5);
 
 /// An open file and its connections.
 pub(super) struct Database {
@@ -237,12 +243,18 @@ pub(super) fn lock(path: &Path) -> Result<File, OpenStoreError> {
     let file = private(OpenOptions::new().create(true).truncate(false))
         .open(&beside)
         .map_err(|error| io(&beside, error))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(OpenStoreError::Locked {
-            path: path.display().to_string(),
-        }),
-        Err(TryLockError::Error(error)) => Err(io(&beside, error)),
+    let until = Instant::now() + LOCK_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < until => sleep(LOCK_LOOK),
+            Err(TryLockError::WouldBlock) => {
+                return Err(OpenStoreError::Locked {
+                    path: path.display().to_string(),
+                });
+            }
+            Err(TryLockError::Error(error)) => return Err(io(&beside, error)),
+        }
     }
 }
 

@@ -285,8 +285,8 @@ pub(super) fn counts(connection: &Connection) -> Result<Counts, Failure> {
             "owed" => counts.owed = n,
             "failed" => counts.failed = n,
             "scheduled" => counts.scheduled = n,
-            // Webhooks are counted with what belongs to them.
-            "webhook" => {}
+            // These are counted with what belongs to them.
+            "webhook" | "reminder" => {}
             other => return Err(Failure::Damaged(format!("an unknown counter {other:?}"))),
         }
     }

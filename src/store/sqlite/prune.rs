@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 
 use super::entries::{count, kind_name, millis, position_of, stored, unsigned};
 use super::failure::Failure;
+use super::reminders::OLD_REMINDED_SQL;
 use super::scheduled;
 use crate::clock::Timestamp;
 use crate::log::Position;
@@ -76,7 +77,7 @@ pub(super) fn prune(
     };
     pruned.gone.broadcasts = step(Kind::Broadcast, before(broadcasts), &mut room)?;
     pruned.gone.notifications = step(Kind::Notification, before(notifications), &mut room)?;
-    pruned.gone.notifications += cancelled(connection, before(notifications), &mut room)?;
+    pruned.gone.notifications += beside_the_log(connection, before(notifications), &mut room)?;
     pruned.gone.idempotency = idempotency_keys(connection, before(idempotency), &mut room)?;
     pruned.gone.audit = duplicates(connection, before(audit), &mut room)?;
     pruned.gone.throttles = throttles(connection, now, &mut room)?;
@@ -168,14 +169,18 @@ fn delete(connection: &Connection, position: Position, audience: &str) -> rusqli
     Ok(rows)
 }
 
-/// Those that were cancelled before they came into the log.
-fn cancelled(connection: &Connection, cutoff: Timestamp, room: &mut Room) -> Result<u64, Failure> {
+/// Those that were cancelled before they came into the log, and what is known of reminders that were published.
+fn beside_the_log(
+    connection: &Connection,
+    cutoff: Timestamp,
+    room: &mut Room,
+) -> Result<u64, Failure> {
     if room.is_used_up() {
         return Ok(0);
     }
     let gone = scheduled::forget_cancelled(connection, cutoff, room.things)?;
     room.things -= gone;
-    Ok(gone as u64)
+    Ok(gone as u64 + in_order(connection, OLD_REMINDED_SQL, cutoff, room)?)
 }
 
 fn idempotency_keys(

@@ -6,11 +6,12 @@
 use rusqlite::Connection;
 
 /// Each version's step, from 1 on.
-const STEPS: [&str; 4] = [
+const STEPS: [&str; 5] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
+    include_str!("schema/5.sql"),
 ];
 
 /// The version that this Campanile reads and writes.
@@ -18,7 +19,7 @@ const STEPS: [&str; 4] = [
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// The tables of [`VERSION`].
-pub(super) const TABLES: [&str; 18] = [
+pub(super) const TABLES: [&str; 20] = [
     "api_key",
     "audience",
     "counter",
@@ -32,6 +33,8 @@ pub(super) const TABLES: [&str; 18] = [
     "reading",
     "reference",
     "reference_counter",
+    "reminded",
+    "reminder",
     "scheduled",
     "throttle",
     "webhook",

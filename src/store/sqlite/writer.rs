@@ -25,11 +25,11 @@ use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
 use super::mailbox::{Batch, Mailbox};
 use super::open::BUSY_TIMEOUT;
-use super::{outbox, scheduled};
+use super::{outbox, reminders, scheduled};
 use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
-use crate::store::{Agenda, Appended, Commits, Conflict, Refused, Released, StoreError};
+use crate::store::{Agenda, Appended, Commits, Conflict, Refused, Released, StoreError, Swept};
 
 /// How long verdicts wait for an append to share its commit with. Without it a lone publisher's every notification
 /// would cost two fsyncs, one for itself and one for what became of it.
@@ -50,6 +50,8 @@ pub(super) enum Job {
     Append(Append),
     /// Notifications that are held back, and may be due.
     Release(Release),
+    /// Reminders whose time may have come.
+    Remind(Remind),
     /// Any other write.
     Errand(Box<dyn Errand>),
     /// Verdicts are in the mailbox.
@@ -69,6 +71,14 @@ pub(super) struct Release {
     pub(super) now: Timestamp,
     pub(super) limit: usize,
     pub(super) answer: oneshot::Sender<Result<Released, StoreError>>,
+    pub(super) _room: OwnedSemaphorePermit,
+}
+
+/// A step of a sweep over the reminders, and where the answer goes.
+pub(super) struct Remind {
+    pub(super) now: Timestamp,
+    pub(super) limit: usize,
+    pub(super) answer: oneshot::Sender<Result<Swept, StoreError>>,
     pub(super) _room: OwnedSemaphorePermit,
 }
 
@@ -182,6 +192,7 @@ impl Writer {
                 new,
                 answers,
                 released,
+                swept,
                 due,
                 changed,
                 filled,
@@ -203,6 +214,7 @@ impl Writer {
                 }
                 let mut answers = answers.into_iter();
                 let mut released = released.into_iter();
+                let mut swept = swept.into_iter();
                 for job in jobs {
                     match job {
                         Job::Append(append) => {
@@ -213,6 +225,10 @@ impl Writer {
                         Job::Release(release) => {
                             let outcome = released.next().unwrap_or_default();
                             let _ = release.answer.send(Ok(outcome));
+                        }
+                        Job::Remind(remind) => {
+                            let outcome = swept.next().unwrap_or_default();
+                            let _ = remind.answer.send(Ok(outcome));
                         }
                         Job::Errand(errand) => errand.answer(Ok(())),
                         Job::Wake => {}
@@ -232,6 +248,9 @@ impl Writer {
                         }
                         Job::Release(release) => {
                             let _ = release.answer.send(Err(error.clone()));
+                        }
+                        Job::Remind(remind) => {
+                            let _ = remind.answer.send(Err(error.clone()));
                         }
                         Job::Errand(errand) => errand.answer(Err(error.clone())),
                         Job::Wake => {}
@@ -292,6 +311,7 @@ impl Writer {
             new: Vec::new(),
             answers: Vec::new(),
             released: Vec::new(),
+            swept: Vec::new(),
             due: None,
             changed: false,
             filled: false,
@@ -309,6 +329,13 @@ impl Writer {
                         next_due: scheduled::next_due(connection)?,
                     });
                     written.new.extend(new);
+                    continue;
+                }
+                Job::Remind(Remind { now, limit, .. }) => {
+                    let sweep = reminders::sweep(connection, &mut inserts, *now, *limit, head)?;
+                    head = sweep.swept.last.unwrap_or(head);
+                    written.swept.push(sweep.swept);
+                    written.new.extend(sweep.entries);
                     continue;
                 }
                 Job::Errand(_) | Job::Wake => continue,
@@ -396,6 +423,8 @@ struct Written {
     answers: Vec<Vec<Appended>>,
     /// For each release in turn.
     released: Vec<Released>,
+    /// For each step of a sweep in turn.
+    swept: Vec<Swept>,
     /// When the first of those is due that are held back now.
     due: Option<Timestamp>,
     /// Any row at all: a transaction that changes none proves nothing about the disk.
@@ -407,7 +436,7 @@ struct Written {
 fn weight(job: &Job) -> usize {
     match job {
         Job::Append(append) => append.notifications.len(),
-        Job::Release(release) => release.limit,
+        Job::Release(Release { limit, .. }) | Job::Remind(Remind { limit, .. }) => *limit,
         Job::Errand(_) | Job::Wake => 0,
     }
 }

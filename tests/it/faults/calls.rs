@@ -23,9 +23,10 @@ use super::store::{Call, Faulty};
 use crate::support::{EventStream, Open, soon};
 
 /// Each, and how often it is certain to be called.
-const CALLS: [(Call, usize); 16] = [
+const CALLS: [(Call, usize); 17] = [
     (Call::Append, 6),
     (Call::Release, 2),
+    (Call::Remind, 2),
     (Call::Flush, 2),
     (Call::Start, 3),
     (Call::Page, 1),

@@ -11,12 +11,13 @@ use campanile::diagnosis::{DiagnosisQuery, Facts};
 use campanile::inbox::Unread;
 use campanile::log::Position;
 use campanile::notification::{Entry, Notification};
+use campanile::reminders::{NewReminder, Reminder};
 use campanile::store::{
     Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, ClaimedWebhooks, Commits, Counts,
-    Duplicate, DuplicateQuery, EndpointChange, Marked, Outbox, OutboxCounts, Page, PageQuery,
-    Pruned, Reclaimed, ReclaimedWebhooks, Redeliver, Redelivered, Released, Retention,
-    RetrySchedule, SettledWebhook, Start, StartQuery, Store, StoreError, Verdicts, Viewer, Webhook,
-    WebhookClaim, WebhookQuery,
+    Duplicate, DuplicateQuery, EndpointChange, Kept, Marked, Outbox, OutboxCounts, Page, PageQuery,
+    Pruned, Reclaimed, ReclaimedWebhooks, Redeliver, Redelivered, Released, ReminderHistory,
+    ReminderQuery, Reminders, Retention, RetrySchedule, SettledWebhook, Start, StartQuery, Store,
+    StoreError, Swept, Verdicts, Viewer, Webhook, WebhookClaim, WebhookQuery,
 };
 use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 use campanile::webhooks::{Attempt, Endpoint, Outgoing, Schedule};
@@ -29,6 +30,7 @@ use uuid::Uuid;
 pub enum Call {
     Append,
     Release,
+    Remind,
     Flush,
     Start,
     Page,
@@ -328,5 +330,45 @@ impl Outbox for Faulty {
 
     fn outbox_counts(&self) -> BoxFuture<'_, Result<OutboxCounts, StoreError>> {
         self.store.outbox_counts()
+    }
+}
+
+impl Reminders for Faulty {
+    fn keep_reminder(&self, reminder: NewReminder) -> BoxFuture<'_, Result<Kept, StoreError>> {
+        self.store.keep_reminder(reminder)
+    }
+
+    fn remove_reminder(
+        &self,
+        publisher: Arc<str>,
+        key: Arc<str>,
+    ) -> BoxFuture<'_, Result<bool, StoreError>> {
+        self.store.remove_reminder(publisher, key)
+    }
+
+    fn reminder(
+        &self,
+        publisher: Arc<str>,
+        key: Arc<str>,
+    ) -> BoxFuture<'_, Result<Option<Reminder>, StoreError>> {
+        self.store.reminder(publisher, key)
+    }
+
+    fn reminders(&self, query: ReminderQuery) -> BoxFuture<'_, Result<Vec<Reminder>, StoreError>> {
+        self.store.reminders(query)
+    }
+
+    fn reminded(
+        &self,
+        publisher: Arc<str>,
+        key: Arc<str>,
+        before: i64,
+        limit: usize,
+    ) -> BoxFuture<'_, Result<ReminderHistory, StoreError>> {
+        self.store.reminded(publisher, key, before, limit)
+    }
+
+    fn remind(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
+        self.unless(Call::Remind, || self.store.remind(now, limit))
     }
 }

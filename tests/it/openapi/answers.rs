@@ -141,6 +141,45 @@ async fn answers_are_as_documented() {
     )
     .await;
     ask(("cancelNotification", "/notifications/none"), None, 404).await;
+    let keep = ("keepReminder", "/reminders/t%2F1");
+    let reminder = || {
+        Some(json!({
+            "dueAt": "2026-11-01T09:00:00Z", "repeatEvery": "24h", "targetUserId": "42",
+            "title": "Late by {overdue}", "message": "m"
+        }))
+    };
+    ask(keep, reminder(), 201).await;
+    ask(keep, reminder(), 200).await;
+    ask(keep, Some(json!({"message": "m"})), 422).await;
+    ask(("getReminder", "/reminders/t%2F1"), None, 200).await;
+    ask(("getReminder", "/reminders/none"), None, 404).await;
+    let listed = ask(("listReminders", "/reminders?overdue=true"), None, 200).await;
+    assert_eq!(listed["reminders"].as_array().map(Vec::len), Some(1));
+    ask(("listReminders", "/reminders?overdue=perhaps"), None, 422).await;
+    let sweep = document.operation("checkOverdue");
+    let secret = std::fs::read_to_string(hub.data().join("cron-secret")).expect("the secret");
+    let answer = document
+        .call(
+            &sweep,
+            hub.url(sweep.path),
+            Some(secret.trim().to_owned()),
+            None,
+        )
+        .await;
+    let swept = document.check_answer(&sweep, &answer);
+    assert_eq!(swept["totalOverdue"], 1, "{swept}");
+    let history = ("getReminderHistory", "/reminders/t%2F1/history");
+    let said = ask(history, None, 200).await;
+    assert_eq!(said["history"].as_array().map(Vec::len), Some(1));
+    ask(
+        ("getReminderHistory", "/reminders/t%2F1/history?limit=0"),
+        None,
+        422,
+    )
+    .await;
+    ask(("getReminderHistory", "/reminders/none/history"), None, 404).await;
+    ask(("removeReminder", "/reminders/t%2F1"), None, 204).await;
+    ask(("removeReminder", "/reminders/t%2F1"), None, 404).await;
     let used = ask(("listDuplicates", "/audit/duplicates?key=k"), None, 200).await;
     assert_eq!(used["duplicates"].as_array().map(Vec::len), Some(1));
     ask(("listDuplicates", "/audit/duplicates?limit=0"), None, 422).await;
