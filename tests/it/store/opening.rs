@@ -9,6 +9,9 @@ use rusqlite::Connection;
 
 use super::*;
 
+/// The schema's version that is written now.
+const LATEST: i64 = 3;
+
 #[tokio::test]
 async fn a_file_is_served_by_one_at_a_time() {
     let place = Directory::new();
@@ -98,7 +101,7 @@ async fn a_later_versions_file_is_refused_and_left_as_it_is() {
             error,
             OpenStoreError::Newer {
                 found: 7,
-                known: 2,
+                known: LATEST,
                 ..
             }
         ),
@@ -178,7 +181,7 @@ async fn an_earlier_versions_file_is_brought_up_to_date_after_a_copy() {
     let [now, before] = &versions(&place)[..] else {
         panic!("{:?}", versions(&place))
     };
-    assert_eq!(now, &("campanile.db".to_owned(), 2, "old0".to_owned(), 3));
+    assert_eq!(now, &("campanile.db".to_owned(), LATEST, "old0".to_owned(), 3));
     assert_eq!(
         (before.0.as_str(), before.1, before.3),
         ("campanile.db.v1", 1, 2)
@@ -217,7 +220,7 @@ fn a_copy_of_an_earlier_versions_store_is_of_this_one_and_the_store_is_left_as_i
         .iter()
         .map(|(_, version, _, n)| (*version, *n))
         .collect();
-    assert_eq!(said, [(1, 2), (2, 2)]);
+    assert_eq!(said, [(1, 2), (LATEST, 2)]);
     // And what a start has put by can be put back.
     let there = place.0.path().join("there").join("campanile.db");
     restore(&place.file(), &there, Restore::default()).expect("restored");
@@ -258,7 +261,7 @@ async fn a_full_disk_or_a_kill_in_mid_copy_leaves_the_file_of_the_earlier_versio
     let found = versions(&place);
     assert_eq!(
         (found[0].1, found[0].3, found[1].1, found[1].3),
-        (2, 2, 1, 2)
+        (LATEST, 2, 1, 2)
     );
 }
 
@@ -288,7 +291,7 @@ async fn of_two_that_start_at_once_on_an_earlier_versions_file_one_brings_it_up_
         .iter()
         .map(|(name, version, _, n)| (name.as_str(), *version, *n))
         .collect();
-    assert_eq!(said, [("campanile.db", 2, 2), ("campanile.db.v1", 1, 2)]);
+    assert_eq!(said, [("campanile.db", LATEST, 2), ("campanile.db.v1", 1, 2)]);
 }
 
 #[tokio::test]
