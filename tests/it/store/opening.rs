@@ -181,7 +181,10 @@ async fn an_earlier_versions_file_is_brought_up_to_date_after_a_copy() {
     let [now, before] = &versions(&place)[..] else {
         panic!("{:?}", versions(&place))
     };
-    assert_eq!(now, &("campanile.db".to_owned(), LATEST, "old0".to_owned(), 3));
+    assert_eq!(
+        now,
+        &("campanile.db".to_owned(), LATEST, "old0".to_owned(), 3)
+    );
     assert_eq!(
         (before.0.as_str(), before.1, before.3),
         ("campanile.db.v1", 1, 2)
@@ -291,7 +294,10 @@ async fn of_two_that_start_at_once_on_an_earlier_versions_file_one_brings_it_up_
         .iter()
         .map(|(name, version, _, n)| (name.as_str(), *version, *n))
         .collect();
-    assert_eq!(said, [("campanile.db", LATEST, 2), ("campanile.db.v1", 1, 2)]);
+    assert_eq!(
+        said,
+        [("campanile.db", LATEST, 2), ("campanile.db.v1", 1, 2)]
+    );
 }
 
 #[tokio::test]

@@ -21,6 +21,7 @@ on_every_store!(
     two_who_claim_at_once_get_different_ones_and_no_two_for_one_endpoint,
     a_claim_holds_once_and_is_taken_back_until_no_try_is_left,
     what_waits_for_an_endpoint_that_is_disabled_fails_and_is_not_claimed,
+    history_goes_once_it_is_old_and_what_it_tells_of_is_gone,
 );
 
 const LEASE: Duration = Duration::from_mins(10);
@@ -268,4 +269,43 @@ async fn what_waits_for_an_endpoint_that_is_disabled_fails_and_is_not_claimed(pl
         (waiting(&*store).await, claimed(&*store, &[]).await),
         (0, Vec::new())
     );
+}
+
+async fn history_goes_once_it_is_old_and_what_it_tells_of_is_gone(place: &dyn Place) {
+    let store = place.open().store;
+    endpoint(&*store, On::Always).await;
+    taken(&*store, 2).await;
+    let claim = claimed(&*store, &[]).await[0];
+    store.begin_webhook(later(), claim).await.expect("begun");
+    let sent = Attempt {
+        status: Some(204),
+        ..Attempt::default()
+    };
+    let settled = store.settle_webhook(claim, sent, schedule()).await;
+    assert_eq!(settled.expect("settled").outcome, WebhookOutcome::Sent);
+
+    let tomorrow = Timestamp::now().saturating_add(Duration::from_hours(24));
+    let gone = |retention| {
+        let pruning = store.prune(tomorrow, retention, 100);
+        async { pruning.await.expect("pruned").gone }
+    };
+    let entries_stay = Retention {
+        notifications: Duration::from_hours(48),
+        ..keeping(A_MINUTE)
+    };
+    assert_eq!(
+        gone(entries_stay).await.total(),
+        0,
+        "it stands for there being no second one"
+    );
+    let counted = store.aged(tomorrow, keeping(A_MINUTE)).await;
+    assert_eq!(counted.expect("counted").notifications, 2);
+    let all = gone(keeping(A_MINUTE)).await;
+    assert_eq!((all.notifications, all.webhooks), (2, 1));
+    // What waits still is sent, though nothing else is left of what it tells of.
+    let counted = store.aged(tomorrow, keeping(A_MINUTE)).await;
+    assert_eq!(counted.expect("counted").total(), 0);
+    let claim = claimed(&*store, &[]).await[0];
+    let outgoing = store.begin_webhook(later(), claim).await.expect("begun");
+    assert!(outgoing.is_some_and(|outgoing| outgoing.data.contains("hello")));
 }
