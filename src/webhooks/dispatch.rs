@@ -111,8 +111,11 @@ impl Dispatch {
                 () = draining.cancelled() => break,
                 () = self.store.outbox_filled() => look_at = Instant::now(),
                 Some(done) = on_the_way.sends.join_next() => {
-                    // One that was cut off has its lease to lapse.
-                    let Ok((endpoint, disabled)) = done else { continue };
+                    let Ok((endpoint, disabled)) = done else {
+                        // It panicked, and does not say for whom: its lease lapses, and no endpoint waits for it.
+                        on_the_way.turns.retain(|_, turn| !matches!(turn, Turn::Taken));
+                        continue;
+                    };
                     let free_at = Instant::now() + self.pace;
                     on_the_way.turns.insert(endpoint, Turn::FreeAt(free_at));
                     look_at = look_at.min(free_at);

@@ -198,14 +198,19 @@ export class Hub {
   #publisher;
 
   /** Use {@link Hub.start}. */
-  constructor(directory, port) {
+  constructor(directory, port, flags) {
     this.directory = directory;
+    this.flags = flags;
     this.url = `http://127.0.0.1:${port}`;
   }
 
-  /** A hub that accepts connections. */
-  static async start() {
-    const hub = new Hub(await temporaryDirectory(), await freePort());
+  /**
+   * A hub that accepts connections.
+   *
+   * @param {string[]} [flags] further ones for `serve`
+   */
+  static async start(flags = []) {
+    const hub = new Hub(await temporaryDirectory(), await freePort(), flags);
     try {
       await hub.launch();
       hub.#publisher = await hub.token("publisher", { scopes: ["publish"] });
@@ -220,7 +225,7 @@ export class Hub {
   async launch() {
     const { host } = new URL(this.url);
     // In a directory of its own, so that no campanile.toml of the developer's is found.
-    this.#program = new Program(BINARY, ["serve", "--listen", host, "--data", this.directory], {
+    this.#program = new Program(BINARY, ["serve", "--listen", host, "--data", this.directory, ...this.flags], {
       cwd: this.directory,
     });
     const [, address] = await this.#program.line(/^campanile listening on (\S+)$/);

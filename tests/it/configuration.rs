@@ -174,7 +174,7 @@ fn an_unknown_key_is_named_with_its_line() {
     refused(
         load_file("[strem]\n", &[], &[]),
         "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `reference`, `auth`, \
-         `retention`, `test_rate`",
+         `retention`, `test_rate`, `webhooks`",
     );
     refused(
         load_environment(&[("CAMPANILE_SERVE_LISTNE", "127.0.0.1:1")]),
@@ -185,7 +185,7 @@ fn an_unknown_key_is_named_with_its_line() {
     refused(
         load_environment(&[("CAMPANILE_STREM_SWEEP", "1s")]),
         "CAMPANILE_STREM_SWEEP: no such setting: after CAMPANILE_ comes one of AUTH, DELIVERY, REFERENCE, RETENTION, SERVE, \
-         STREAM, TEST_RATE, then _ and a key",
+         STREAM, TEST_RATE, WEBHOOKS, then _ and a key",
     );
 }
 

@@ -1,6 +1,6 @@
 //! What the store promises, whichever store it is.
 //!
-//! `log`, `verdicts`, `claims`, `diagnosis`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and
+//! `log`, `verdicts`, `claims`, `outbox`, `diagnosis`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and
 //! asks nothing of it but the contract. `opening`, `file`, `pruning`, `references` and `throttles` are about SQLite's file.
 
 mod claims;
@@ -8,6 +8,7 @@ mod diagnosis;
 mod file;
 mod log;
 mod opening;
+mod outbox;
 mod places;
 mod pruning;
 mod reading;

@@ -1,6 +1,7 @@
 //! What nobody took, or everything, is told to other programs: once, signed, at their pace, and to nobody inside.
 
 mod addresses;
+mod command;
 mod crash;
 mod endpoints;
 mod failures;

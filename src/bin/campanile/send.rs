@@ -9,6 +9,7 @@ use campanile::auth::Scope;
 use campanile::notification::{Draft, MAX_DRAFT_BYTES, Severity};
 use campanile::reference::ReferenceDraft;
 use campanile::throttle::ThrottleDraft;
+use campanile::webhooks::Choice;
 use clap::ArgGroup;
 use reqwest::Method;
 use serde_json::Value;
@@ -75,8 +76,11 @@ pub(crate) struct Args {
     /// At most one in a window: ticket-768=24h.
     #[arg(long, value_name = "KEY=WINDOW", value_parser = throttle)]
     throttle: Option<ThrottleDraft>,
+    /// When webhooks tell of it, in the place of what their endpoints say: undelivered, always or never.
+    #[arg(long, value_parser = choice)]
+    webhook: Option<Choice>,
     /// Not stored: at most once, to the streams that are live at this moment.
-    #[arg(long, conflicts_with_all = ["idempotency_key", "reference", "throttle"])]
+    #[arg(long, conflicts_with_all = ["idempotency_key", "reference", "throttle", "webhook"])]
     ephemeral: bool,
     /// Only for those who are there now, or come back within the hour: no inbox. For everyone unless --user or --role
     /// narrow it.
@@ -145,6 +149,7 @@ fn draft(args: Args) -> anyhow::Result<Draft> {
         idempotency_key: args.idempotency_key,
         reference: args.reference,
         throttle: args.throttle,
+        webhook: args.webhook,
         ephemeral: args.ephemeral,
         ..Draft::default()
     })
@@ -166,6 +171,10 @@ fn standard_input() -> anyhow::Result<String> {
         text.pop();
     }
     Ok(text)
+}
+
+fn choice(text: &str) -> Result<Choice, &'static str> {
+    Choice::named(text).ok_or("must be undelivered, always or never")
 }
 
 fn severity(text: &str) -> Result<Severity, String> {

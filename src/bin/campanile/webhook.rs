@@ -41,7 +41,8 @@ enum Action {
     /// Make an endpoint and print its secret: this once.
     Add {
         /// Where webhooks go.
-        url: String,
+        #[arg(value_name = "URL")]
+        receiver: String,
         /// When: undelivered or always.
         #[arg(long, default_value = "undelivered", value_parser = word::<On>)]
         on: On,
@@ -127,7 +128,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     let client = |target: &Target| target.client(settings, Scope::Admin);
     match args.action {
         Action::Add {
-            url,
+            receiver,
             on,
             role,
             module,
@@ -135,7 +136,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
             target,
         } => {
             let body = json!({
-                "url": url, "on": on, "roles": role, "modules": module, "severities": severity
+                "url": receiver, "on": on, "roles": role, "modules": module, "severities": severity
             });
             let hub = client(&target)?;
             let made = post(&hub, &["webhooks"], Some(body)).await?;

@@ -45,6 +45,8 @@ pub enum Call {
     Prune,
     Counts,
     ClaimWebhooks,
+    BeginWebhook,
+    SettleWebhook,
 }
 
 /// A store one of whose calls fails at one time.
@@ -287,7 +289,7 @@ impl Outbox for Faulty {
         now: Timestamp,
         claim: WebhookClaim,
     ) -> BoxFuture<'_, Result<Option<Outgoing>, StoreError>> {
-        self.store.begin_webhook(now, claim)
+        self.unless(Call::BeginWebhook, || self.store.begin_webhook(now, claim))
     }
 
     fn settle_webhook(
@@ -296,7 +298,9 @@ impl Outbox for Faulty {
         attempt: Attempt,
         schedule: Schedule,
     ) -> BoxFuture<'_, Result<SettledWebhook, StoreError>> {
-        self.store.settle_webhook(claim, attempt, schedule)
+        self.unless(Call::SettleWebhook, || {
+            self.store.settle_webhook(claim, attempt, schedule)
+        })
     }
 
     fn reclaim_webhooks(

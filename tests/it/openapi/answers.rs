@@ -232,16 +232,16 @@ async fn answers_about_webhooks_are_as_documented() {
     ask(("getEndpoint", "/webhooks/none"), None, 404).await;
     ask(("rotateSecret", &rotate), None, 200).await;
     let tested = ask(("testEndpoint", &test), None, 200).await;
-    sink.next().await;
+    document.check_closed("WebhookBody", &sink.next().await.body);
     let again = format!(
         "/webhooks/deliveries/{}/redeliver",
         tested["id"].as_str().unwrap()
     );
     ask(("redeliverWebhook", &again), None, 202).await;
     sink.next().await;
-    let draft = json!({"everyone": true, "message": "m"});
+    let draft = json!({"targetUserId": "away", "targetRoles": ["CREW"], "message": "m"});
     let published = hub.publish(draft).await;
-    sink.next().await;
+    document.check_closed("WebhookBody", &sink.next().await.body);
     let of_one = format!(
         "/notifications/{}/webhooks",
         published["notificationId"].as_str().unwrap()
@@ -251,7 +251,7 @@ async fn answers_about_webhooks_are_as_documented() {
     let own = json!({"everyone": true, "message": "m"});
     let create = ("createAndNotify", "/notifications/create-and-notify");
     let published = ask(create, Some(own), 201).await;
-    sink.next().await;
+    document.check_closed("WebhookBody", &sink.next().await.body);
     let of_one = format!(
         "/notifications/{}/webhooks",
         published["notificationId"].as_str().unwrap()

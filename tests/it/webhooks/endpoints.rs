@@ -166,6 +166,11 @@ async fn a_test_is_sent_at_once_and_once_and_its_answer_says_what_came_of_it() {
     sink.next().await;
     let history = get(&hub, &made.path("/deliveries")).await;
     assert_eq!(history["deliveries"], json!([failed, sent]));
+    let one = get(&hub, &made.path("")).await;
+    assert!(
+        one.get("failingSince").is_none(),
+        "whoever tries it out is told themselves: {one}"
+    );
     sink.expect_nothing();
     hub.stop().await;
 }

@@ -97,7 +97,11 @@ async fn a_retry_waits_as_long_as_it_was_asked_to() {
 
 #[tokio::test]
 async fn one_endpoint_that_hangs_holds_up_no_other() {
-    let hub = TestHub::with(locally).await;
+    let hub = TestHub::with(|config| {
+        locally(config);
+        config.webhooks.timeout = Duration::from_secs(2);
+    })
+    .await;
     let mut stuck = Sink::start(vec![Reply::Silence; 8]).await;
     let mut fine = Sink::start([]).await;
     endpoint_at(&hub, &stuck, "always").await;
@@ -146,6 +150,7 @@ async fn gone_disables_the_endpoint_and_those_who_administer_are_told_but_not_th
     let (status, _) = call(&hub, Method::POST, &made.path("/test"), None).await;
     assert_eq!(status, 409);
     sink.expect_nothing();
+    drop(ops);
     hub.stop().await;
 }
 
@@ -204,5 +209,6 @@ async fn an_endpoint_through_which_nothing_has_come_for_too_long_is_disabled_and
         (202, json!({"redelivered": 2, "more": false}))
     );
     while sink.next().await.message() != "n2" {}
+    drop(ops);
     hub.stop().await;
 }

@@ -72,6 +72,7 @@ async fn what_nobody_took_goes_out_after_the_last_retry_with_all_its_recipients(
     hub.publish(to_user("cid", 1)).await;
     assert_eq!(sink.next().await.message(), "n1");
     sink.expect_nothing();
+    drop((ann, bob));
     hub.stop().await;
 }
 
@@ -94,6 +95,7 @@ async fn what_is_retried_still_is_not_told_of() {
     let history = get(&hub, &made.path("/deliveries")).await;
     assert_eq!(history["deliveries"], json!([]));
     sink.expect_nothing();
+    drop(ann);
     hub.stop().await;
 }
 
@@ -124,6 +126,7 @@ async fn always_tells_of_what_everybody_took_and_of_broadcasts_once() {
     assert_eq!(failed.body["data"]["recipients"][0]["outcome"], "failed");
     let history = get(&hub, &made.path("/deliveries")).await;
     assert_eq!(history["deliveries"].as_array().map(Vec::len), Some(3));
+    drop(ann);
     hub.stop().await;
 }
 
@@ -136,7 +139,7 @@ async fn filters_and_the_drafts_own_word_decide_who_hears_of_it() {
     });
     endpoint(&hub, picky).await;
     endpoint_at(&hub, &all, "undelivered").await;
-    let _crew = hub.stream("ann", &["CREW"]).await;
+    let crew = hub.stream("ann", &["CREW"]).await;
     let draft = |message: &str, more: Value| {
         let mut draft = json!({
             "targetRoles": ["CREW"], "message": message, "module": "orders", "severity": "high"
@@ -178,6 +181,7 @@ async fn filters_and_the_drafts_own_word_decide_who_hears_of_it() {
     );
     let wrong = json!({"everyone": true, "message": "m", "webhook": "sometimes"});
     assert_eq!(hub.post("/notifications", &wrong).await.0, 422);
+    drop(crew);
     hub.stop().await;
 }
 
@@ -206,6 +210,7 @@ async fn four_that_are_due_at_once_arrive_as_four_at_a_distance() {
     }
     let messages: Vec<&str> = received.iter().map(|one| one.message()).collect();
     assert_eq!(messages, ["n0", "n1", "n2", "n3"]);
+    drop(ann);
     hub.stop().await;
 }
 
@@ -256,5 +261,6 @@ async fn a_restart_makes_nothing_fail_before_clients_had_the_time_to_come_back()
     let history = get(&hub, &made.path("/deliveries")).await;
     assert_eq!(history["deliveries"], json!([]));
     sink.expect_nothing();
+    drop(ann);
     hub.stop().await;
 }
