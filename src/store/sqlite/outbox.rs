@@ -16,6 +16,7 @@ use uuid::Uuid;
 use super::entries::{count, millis, moment_of, position_of, stored, unsigned};
 use super::failure::Failure;
 use super::{delivery_log, endpoints};
+use crate::audience::identifier;
 use crate::clock::Timestamp;
 use crate::delivery::{Lookup, LookupQuery, Outcome, Record, Which};
 use crate::log::Position;
@@ -120,11 +121,13 @@ fn tell_of(
     }
     let record = &known.record;
     let public: Public = serde_json::from_str(&record.entry.body).unwrap_or_default();
+    // Filters hold names in the form in which they are compared; a draft's module stands as it was written.
+    let module = public.module.and_then(|module| identifier(&module).ok());
     let failed = |outcome| outcome == Outcome::Failed;
     let decided = Decided {
         audience: &record.entry.audience,
         publisher: &record.publisher,
-        module: public.module.as_deref(),
+        module: module.as_deref(),
         severity: public.severity,
         choice: known.choice,
         undelivered: record.deliveries.iter().any(|it| failed(it.outcome)),
