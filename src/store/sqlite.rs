@@ -19,7 +19,7 @@
 //! | `reader.rs` | the threads that read |
 //! | `entries.rs`, `deliveries.rs`, `keys.rs` | rows of the log, of what became of it, of API keys |
 //! | `claims.rs` | who asks after what is owed, and until when |
-//! | `endpoints.rs`, `outbox.rs`, `webhooks.rs` | where webhooks go, what waits to be sent there, and the face of both |
+//! | `endpoints.rs`, `outbox.rs`, `sending.rs` | where webhooks go, what waits to be sent there, and how it is; `webhooks.rs` is their face |
 //! | `delivery_log.rs` | what became of each recipient, for whoever asks |
 //! | `waiting.rs` | what is owed, and claims that are taken back by hand |
 //! | `diagnosis.rs`, `invariants.rs` | what the store says about itself |
@@ -53,6 +53,7 @@ mod reminders;
 mod restore;
 mod scheduled;
 mod schema;
+mod sending;
 mod threads;
 mod throttles;
 mod unfinished;

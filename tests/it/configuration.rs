@@ -332,6 +332,23 @@ fn values_that_would_only_look_as_if_they_worked_are_refused() {
             "must not be more than stream.retry_max",
         ),
         ("CAMPANILE_DELIVERY_RETRY", "0s", "must be 1ms to 1h"),
+        ("CAMPANILE_WEBHOOKS_RETRY", "10s,25h", "must be 1ms to 1d"),
+        ("CAMPANILE_WEBHOOKS_TIMEOUT", "2m", "must be 100ms to 1m"),
+        (
+            "CAMPANILE_WEBHOOKS_DISABLE_AFTER",
+            "0s",
+            "must be 1s to 365d",
+        ),
+        (
+            "CAMPANILE_WEBHOOKS_ADMIN_ROLES",
+            "OPS,",
+            "a role must not be empty",
+        ),
+        (
+            "CAMPANILE_WEBHOOKS_ALLOW",
+            "127.0.0.0/8,10.0.0.0/33",
+            "must be a block of addresses",
+        ),
     ] {
         let error = load_environment(&[(name, value)]).expect_err(value);
         assert!(error.starts_with(&format!("{name}: ")), "{value}: {error}");

@@ -6,7 +6,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use uuid::Uuid;
 
-use super::{SqliteStore, endpoints, outbox};
+use super::{SqliteStore, endpoints, outbox, sending};
 use crate::clock::Timestamp;
 use crate::store::{
     ClaimedWebhooks, EndpointChange, Outbox, OutboxCounts, ReclaimedWebhooks, Redeliver,
@@ -48,7 +48,7 @@ impl Outbox for SqliteStore {
         busy: Vec<Uuid>,
     ) -> BoxFuture<'_, Result<ClaimedWebhooks, StoreError>> {
         let owner = self.run.clone();
-        self.write(move |c| outbox::claim(c, &owner, now, limit, &busy))
+        self.write(move |c| sending::claim(c, &owner, now, limit, &busy))
             .boxed()
     }
 
@@ -58,7 +58,7 @@ impl Outbox for SqliteStore {
         claim: WebhookClaim,
     ) -> BoxFuture<'_, Result<Option<Outgoing>, StoreError>> {
         let owner = self.run.clone();
-        self.write(move |c| outbox::begin(c, &owner, now, claim))
+        self.write(move |c| sending::begin(c, &owner, now, claim))
             .boxed()
     }
 
@@ -70,7 +70,7 @@ impl Outbox for SqliteStore {
     ) -> BoxFuture<'_, Result<SettledWebhook, StoreError>> {
         let owner = self.run.clone();
         let now = Timestamp::now();
-        self.write(move |c| outbox::settle(c, &owner, claim, &attempt, &schedule, now))
+        self.write(move |c| sending::settle(c, &owner, claim, &attempt, &schedule, now))
             .boxed()
     }
 
@@ -81,7 +81,7 @@ impl Outbox for SqliteStore {
         schedule: Schedule,
     ) -> BoxFuture<'_, Result<ReclaimedWebhooks, StoreError>> {
         let (owner, exclusive) = (self.run.clone(), self.exclusive);
-        self.write(move |c| outbox::reclaim(c, &owner, exclusive, now, lease, &schedule))
+        self.write(move |c| sending::reclaim(c, &owner, exclusive, now, lease, &schedule))
             .boxed()
     }
 
