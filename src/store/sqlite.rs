@@ -264,6 +264,17 @@ impl SqliteStore {
         Ok(answered)
     }
 
+    /// Hands the writer a job of its own kind, and waits for its answer.
+    async fn hand_in<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, StoreError>>, OwnedSemaphorePermit) -> Job,
+    ) -> Result<T, StoreError> {
+        let room = self.errands.clone().acquire_owned().await;
+        let (answer, answered) = oneshot::channel();
+        self.jobs.send(job(answer, room.map_err(|_| closed())?))?;
+        answered.await.map_err(|_| closed())?
+    }
+
     /// Has the writer do something inside its next transaction.
     async fn write<T, W>(&self, work: W) -> Result<T, StoreError>
     where
@@ -325,18 +336,15 @@ impl Store for SqliteStore {
     }
 
     fn release(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Released, StoreError>> {
-        async move {
-            let room = self.errands.clone().acquire_owned().await;
-            let (answer, answered) = oneshot::channel();
-            self.jobs.send(Job::Release(Release {
+        let release = move |answer, room| {
+            Job::Release(Release {
                 now,
                 limit,
                 answer,
-                _room: room.map_err(|_| closed())?,
-            }))?;
-            answered.await.map_err(|_| closed())?
-        }
-        .boxed()
+                _room: room,
+            })
+        };
+        self.hand_in(release).boxed()
     }
 
     fn agenda(&self) -> &Agenda {

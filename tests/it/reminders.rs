@@ -213,22 +213,27 @@ async fn the_cron_secret_opens_the_sweep_alone_and_nothing_else_opens_that() {
     hub.stop().await;
 }
 
-#[tokio::test]
-async fn a_reminder_to_a_role_nobody_of_which_is_there_ends_as_a_webhook() {
+/// A hub with an endpoint that asks for what nobody took, and its secret.
+async fn with_an_endpoint() -> (TestHub, Sink, String) {
     let hub = TestHub::with(|config| {
         config.webhooks.allow = vec!["127.0.0.0/8".parse().expect("a block")];
     })
     .await;
-    let mut sink = Sink::start([]).await;
+    let sink = Sink::start([]).await;
     let admin = hub.token("root", &[], &["admin"]);
-    // It asks for what nobody took; a reminder says `always` by itself.
     let wanted = json!({"url": sink.url(), "on": "undelivered"});
     let (status, made) = call_as(&hub, &admin, Method::POST, "/webhooks", Some(wanted)).await;
     assert_eq!(status, 201, "{made}");
-    let secret = made["secret"].as_str().expect("a secret");
+    let secret = made["secret"].as_str().expect("a secret").to_owned();
+    (hub, sink, secret)
+}
+
+#[tokio::test]
+async fn a_reminder_to_a_role_nobody_of_which_is_there_ends_as_a_webhook() {
+    let (hub, mut sink, secret) = with_an_endpoint().await;
     // Once it is certain that nobody took it ...
     remind(&hub, "ticket-768", ago(HOUR)).await;
-    let received = sink.signed(secret).await;
+    let received = sink.signed(&secret).await;
     assert_eq!(received.message(), "ticket-768 (overdue by 1 h)");
     assert_eq!(received.body["type"], "notification.created");
     let recipients = json!([{"kind": "role", "id": "MAINTENANCE", "outcome": "failed"}]);
@@ -237,7 +242,7 @@ async fn a_reminder_to_a_role_nobody_of_which_is_there_ends_as_a_webhook() {
     let _tab = hub.stream("ann", &["MAINTENANCE"]).await;
     remind(&hub, "ticket-769", ago(HOUR)).await;
     assert_eq!(
-        sink.signed(secret).await.message(),
+        sink.signed(&secret).await.message(),
         "ticket-769 (overdue by 1 h)"
     );
     let told = async {
@@ -260,15 +265,7 @@ async fn a_reminder_to_a_role_nobody_of_which_is_there_ends_as_a_webhook() {
 
 #[tokio::test]
 async fn a_sweep_tells_what_became_of_its_webhooks() {
-    let hub = TestHub::with(|config| {
-        config.webhooks.allow = vec!["127.0.0.0/8".parse().expect("a block")];
-    })
-    .await;
-    let mut sink = Sink::start([]).await;
-    let admin = hub.token("root", &[], &["admin"]);
-    let wanted = json!({"url": sink.url(), "on": "undelivered"});
-    let (status, _) = call_as(&hub, &admin, Method::POST, "/webhooks", Some(wanted)).await;
-    assert_eq!(status, 201);
+    let (hub, mut sink, _) = with_an_endpoint().await;
     let swept = async {
         // The hub sweeps as well, so it may take a few until the cron job is the one that publishes.
         for n in 0.. {

@@ -33,7 +33,7 @@ Examples:
 enum Action {
     /// Make a reminder, or change the one of this key.
     Set(Box<Set>),
-    /// List them: this command's own; with a token or key of yours (--token), those that it may see.
+    /// List them, everybody's; with a token or key of yours (--token), those that it may see.
     List {
         /// Those that are overdue.
         #[arg(long)]
@@ -90,6 +90,7 @@ struct Set {
 #[serde(rename_all = "camelCase")]
 struct Listed {
     key: String,
+    publisher: String,
     due_at: String,
     overdue_text: Option<String>,
     next_at: Option<String>,
@@ -105,7 +106,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
             overdue,
             json,
             target,
-        } => list(&target.client(settings, Scope::Publish)?, overdue, json).await,
+        } => list(&target.client(settings, Scope::Admin)?, overdue, json).await,
         Action::Done { key, target } => {
             let client = target.client(settings, Scope::Publish)?;
             let request = client.request(Method::DELETE, &["reminders", &key]);
@@ -161,12 +162,13 @@ async fn list(client: &Client, overdue: bool, as_json: bool) -> anyhow::Result<(
         return output::line(&Value::from(all).to_string());
     }
     let mut text = format!(
-        "{:24}  {:24}  {:18}  {:>4}  NEXT\n",
-        "KEY", "DUE", "OVERDUE", "SENT"
+        "{:24}  {:24}  {:18}  {:>4}  {:24}  PUBLISHER\n",
+        "KEY", "DUE", "OVERDUE", "SENT", "NEXT"
     );
     for reminder in all {
         let Listed {
             key,
+            publisher,
             due_at,
             overdue_text,
             next_at,
@@ -176,7 +178,7 @@ async fn list(client: &Client, overdue: bool, as_json: bool) -> anyhow::Result<(
         let overdue = overdue_text.unwrap_or_else(|| "-".to_owned());
         let next = next_at.unwrap_or_else(|| "-".to_owned());
         text.push_str(&format!(
-            "{key:24}  {due_at:24}  {overdue:18}  {sent:>4}  {next}\n"
+            "{key:24}  {due_at:24}  {overdue:18}  {sent:>4}  {next:24}  {publisher}\n"
         ));
     }
     output::text(text.as_bytes())

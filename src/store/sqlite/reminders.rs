@@ -9,12 +9,11 @@ use std::time::Duration;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::diagnosis::{bound, moment_if_any};
 use super::entries::{self, Inserts, count, millis, moment_of, unsigned};
-use super::failure::{Failure, closed};
+use super::failure::Failure;
 use super::writer::{Job, Remind};
 use super::{SqliteStore, outbox};
 use crate::clock::Timestamp;
@@ -210,6 +209,7 @@ fn history(
 }
 
 /// What a sweep published, and the entries that it became.
+#[derive(Default)]
 pub(super) struct Sweep {
     pub(super) swept: Swept,
     pub(super) entries: Vec<Entry>,
@@ -366,18 +366,15 @@ impl Reminders for SqliteStore {
     }
 
     fn remind(&self, now: Timestamp, limit: usize) -> BoxFuture<'_, Result<Swept, StoreError>> {
-        async move {
-            let room = self.errands.clone().acquire_owned().await;
-            let (answer, answered) = oneshot::channel();
-            self.jobs.send(Job::Remind(Remind {
+        let remind = move |answer, room| {
+            Job::Remind(Remind {
                 now,
                 limit,
                 answer,
-                _room: room.map_err(|_| closed())?,
-            }))?;
-            answered.await.map_err(|_| closed())?
-        }
-        .boxed()
+                _room: room,
+            })
+        };
+        self.hand_in(remind).boxed()
     }
 }
 
