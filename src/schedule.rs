@@ -95,11 +95,10 @@ impl Schedule {
     async fn step(&self, now: Timestamp) -> Result<Option<Timestamp>, StoreError> {
         let released = self.store.release(now, STEP).await?;
         self.metrics.released(released.count);
-        let swept = self.store.remind(now, STEP).await?;
-        note_swept(&self.metrics, &swept);
-        for last in [released.last, swept.last].into_iter().flatten() {
+        if let Some(last) = released.last {
             self.head.fetch_max(last.0, Ordering::AcqRel);
         }
+        let swept = remind(&*self.store, &self.metrics, &self.head, now, STEP).await?;
         let next = [released.next_due, swept.next_due];
         Ok(next.into_iter().flatten().min())
     }
@@ -110,8 +109,18 @@ impl Schedule {
     }
 }
 
-/// Counts what a sweep published, and says it in the log.
-pub(crate) fn note_swept(metrics: &Metrics, swept: &Swept) {
+/// One step of a sweep over the reminders, whoever wants it: counted, and said in the log.
+pub(crate) async fn remind(
+    store: &dyn Store,
+    metrics: &Metrics,
+    head: &AtomicU64,
+    now: Timestamp,
+    limit: usize,
+) -> Result<Swept, StoreError> {
+    let swept = store.remind(now, limit).await?;
+    if let Some(last) = swept.last {
+        head.fetch_max(last.0, Ordering::AcqRel);
+    }
     metrics.reminded(swept.reminded.len());
     for (reminded, _) in &swept.reminded {
         tracing::info!(
@@ -122,6 +131,7 @@ pub(crate) fn note_swept(metrics: &Metrics, swept: &Swept) {
             "what is overdue was published"
         );
     }
+    Ok(swept)
 }
 
 async fn pause(wait: Duration, draining: &CancellationToken) {

@@ -681,7 +681,8 @@ pub trait Store: Outbox + Reminders {
 
     /// Deletes what is older than it is kept, the oldest of a kind first, in one transaction: settled entries, raising the
     /// floors, with their deliveries and read marks; idempotency keys; records of the audit; throttles whose window is
-    /// over; webhooks that have come to an end. At most `limit` of all these together (deliveries go uncounted, but a store bounds them as well).
+    /// over; webhooks that have come to an end. At most `limit` of all these together (deliveries go uncounted, and so does
+    /// what was published of reminders, but a store bounds them as well).
     fn prune(
         &self,
         now: Timestamp,

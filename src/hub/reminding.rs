@@ -1,16 +1,15 @@
 //! Reminders: kept, told of, and swept when somebody asks. The hub sweeps by itself as well, in its own time.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, timeout_at};
 use uuid::Uuid;
 
 use super::Hub;
 use crate::clock::Timestamp;
 use crate::reminders::{NewReminder, Reminded, Reminder};
-use crate::schedule::note_swept;
+use crate::schedule::remind;
 use crate::store::{
     Kept, ReminderHistory, ReminderQuery, StoreError, WebhookQuery, WebhookState, WebhooksOf,
 };
@@ -19,10 +18,9 @@ use crate::store::{
 const STEP: usize = 100;
 /// The most that one sweep names; it publishes the others as well.
 const MAX_NAMED: usize = 1_000;
-/// How long a sweep waits to hear what became of webhooks, and how often it looks.
+/// How long a sweep waits to hear what became of webhooks ...
 const WEBHOOK_PATIENCE: Duration = Duration::from_secs(2);
-const WEBHOOK_LOOK: Duration = Duration::from_millis(50);
-/// For how many of those that it published.
+/// ... and for how many of those that it published.
 const MAX_WAITED_FOR: usize = 100;
 
 /// What a sweep came to.
@@ -122,11 +120,7 @@ impl Hub {
             let mut sweep = Sweep::default();
             loop {
                 let now = Timestamp::now();
-                let swept = hub.store.remind(now, STEP).await?;
-                note_swept(&hub.metrics, &swept);
-                if let Some(last) = swept.last {
-                    hub.head.fetch_max(last.0, Ordering::AcqRel);
-                }
+                let swept = remind(&*hub.store, &hub.metrics, &hub.head, now, STEP).await?;
                 sweep.overdue = swept.overdue;
                 sweep.sent += swept.reminded.len();
                 let room = MAX_NAMED - sweep.named.len();
@@ -154,6 +148,10 @@ impl Hub {
     async fn wait_for_webhooks(&self, sweep: &mut Sweep) -> Result<(), StoreError> {
         let until = Instant::now() + WEBHOOK_PATIENCE;
         loop {
+            // Before looking: what is settled in between is not missed.
+            let settled = self.0.webhook_settled.notified();
+            tokio::pin!(settled);
+            settled.as_mut().enable();
             let mut open = false;
             for named in sweep.named.iter_mut().take(MAX_WAITED_FOR) {
                 if !named.webhook.is_some_and(is_done) {
@@ -164,7 +162,8 @@ impl Hub {
             if !open || Instant::now() >= until {
                 return Ok(());
             }
-            sleep(WEBHOOK_LOOK).await;
+            // At the end of its patience it looks once more: what waits still is told as waiting.
+            let _ = timeout_at(until, settled).await;
         }
     }
 

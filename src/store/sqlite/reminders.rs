@@ -24,6 +24,7 @@ use crate::reminders::{MAX_REMINDERS, NewReminder, Reminded, Reminder};
 use crate::store::{
     Kept, ReminderHistory, ReminderQuery, Reminders, StoreError, Swept, WebhookQuery, WebhooksOf,
 };
+use crate::webhooks::MAX_ENDPOINTS;
 
 /// The columns that [`reminder_of`] reads, in its order.
 const COLUMNS: &str =
@@ -201,7 +202,7 @@ fn history(
                 of: WebhooksOf::Notification(one.notification),
                 state: None,
                 before: None,
-                limit,
+                limit: MAX_ENDPOINTS,
             };
             Ok((one, outbox::list(connection, &query)?))
         })
