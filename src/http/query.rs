@@ -74,19 +74,8 @@ impl Fields {
         name: &str,
         now: Timestamp,
     ) -> Result<Option<Timestamp>, Problem> {
-        let Some(text) = self.text(name)? else {
-            return Ok(None);
-        };
-        let ago = |ago: Duration| now.saturating_sub(ago);
-        Timestamp::parse_rfc3339(&text)
-            .or_else(|_| duration::parse(&text).map(ago))
-            .map(Some)
-            .map_err(|_| {
-                Problem::field(
-                    name,
-                    "must be a time in RFC 3339, such as 2026-12-01T09:00:00Z, or how long ago, such as 24h",
-                )
-            })
+        let text = self.text(name)?;
+        text.map(|text| moment(name, &text, now)).transpose()
     }
 
     /// That nothing is left that nobody asked for.
@@ -96,4 +85,17 @@ impl Fields {
             Some((name, _)) => Err(Problem::field(name.as_str(), "is not a known field")),
         }
     }
+}
+
+/// A moment in a field: RFC 3339, or how long ago (`24h`).
+pub(crate) fn moment(name: &str, text: &str, now: Timestamp) -> Result<Timestamp, Problem> {
+    let ago = |ago: Duration| now.saturating_sub(ago);
+    Timestamp::parse_rfc3339(text)
+        .or_else(|_| duration::parse(text).map(ago))
+        .map_err(|_| {
+            Problem::field(
+                name,
+                "must be a time in RFC 3339, such as 2026-12-01T09:00:00Z, or how long ago, such as 24h",
+            )
+        })
 }
