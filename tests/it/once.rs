@@ -533,6 +533,14 @@ async fn a_reference_is_given_once_and_a_number_that_is_taken_is_passed_over() {
             "{reference}"
         );
     }
+    // What would do is said.
+    let neither = json!({"targetUserId": "ann", "message": "m", "reference": 7});
+    let (_, problem) = hub.post("/notifications", &neither).await;
+    let message = problem["errors"][0]["message"].as_str().expect("a message");
+    assert!(
+        message.contains("a reference, or an object with a prefix"),
+        "{message}"
+    );
     hub.stop().await;
 }
 
@@ -583,13 +591,14 @@ async fn a_throttle_lets_one_through_in_its_window_and_answers_the_others_with_i
         (&held["notificationId"], &held["eventId"]),
         (&first["notificationId"], &first["eventId"])
     );
-    // Another key, another window, and another publisher are other throttles.
+    // Another key, another window, from the shortest to the longest, and another publisher are other throttles.
     hub.publish(draft(3, "ticket-769", "24h")).await;
-    hub.publish(draft(4, "ticket-768", "1h")).await;
-    assert_eq!(stream.messages(3).await, ["n1", "n3", "n4"]);
+    hub.publish(draft(4, "ticket-768", "1s")).await;
+    hub.publish(draft(5, "ticket-768", "30d")).await;
+    assert_eq!(stream.messages(4).await, ["n1", "n3", "n4", "n5"]);
 
     // Under a key the answer stays what it was.
-    let keyed_draft = keyed(draft(5, "ticket-768", "24h"), "k");
+    let keyed_draft = keyed(draft(6, "ticket-768", "24h"), "k");
     let (status, held) = hub.post("/notifications", &keyed_draft).await;
     assert_eq!((status, &held["throttled"]), (200, &json!(true)));
     assert_eq!(
@@ -599,7 +608,8 @@ async fn a_throttle_lets_one_through_in_its_window_and_answers_the_others_with_i
 
     for (throttle, field) in [
         (json!({"key": "", "window": "1h"}), "throttle.key"),
-        (json!({"key": "k", "window": "31d"}), "throttle.window"),
+        (json!({"key": "k", "window": "999ms"}), "throttle.window"),
+        (json!({"key": "k", "window": "30d 1ms"}), "throttle.window"),
         (json!({"key": "k", "window": "soon"}), "throttle.window"),
         (json!({"key": "k"}), "throttle.window"),
     ] {
