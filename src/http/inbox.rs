@@ -71,10 +71,11 @@ struct Whose {
 impl Whose {
     /// From `user` and `role`, or the caller's own.
     fn asked(caller: &Caller, fields: &mut Fields) -> Result<Self, Problem> {
-        let user = named("user", fields.text("user")?)?;
+        let user = named("user", fields.text("user")?)?.pop();
         let roles = named("role", fields.texts("role", MAX_ROLES)?)?;
         let own = caller.user();
-        match user.into_iter().next() {
+        match user {
+            None if !roles.is_empty() => Err(Problem::field("role", "stands beside user only")),
             Some(user) if caller.scopes().admin => Ok(Self {
                 viewer: Viewer {
                     user,
@@ -82,14 +83,12 @@ impl Whose {
                 },
                 by_admin: true,
             }),
-            Some(user) if own.is_none_or(|own| own.id != user) => Err(Problem::forbidden(
-                "somebody else's inbox takes the scope admin",
-            )),
-            // One's own is as one's token says.
-            _ if !roles.is_empty() => Err(Problem::forbidden(
-                "a role beside user takes the scope admin; your own inbox has the roles of your token",
-            )),
-            _ => Ok(Self {
+            Some(user) if !roles.is_empty() || own.is_none_or(|own| own.id != user) => {
+                Err(Problem::forbidden(
+                    "another user's inbox, or one's own with other roles, takes the scope admin",
+                ))
+            }
+            Some(_) | None => Ok(Self {
                 viewer: own.map(Viewer::from).ok_or_else(Problem::no_inbox)?,
                 by_admin: false,
             }),

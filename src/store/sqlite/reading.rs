@@ -138,13 +138,19 @@ pub(super) fn is_read(
         .query_row(params![user, stored(position)], |row| row.get(0))
 }
 
-/// Whether an entry is in a viewer's inbox.
+/// Whether an entry is in a viewer's inbox, expired or not.
 pub(super) fn is_in_inbox(
     connection: &Connection,
     entry: &Entry,
     viewer: &Viewer,
 ) -> Result<bool, Failure> {
     if entry.kind != Kind::Notification || !entry.audience.includes(&viewer.user, &viewer.roles) {
+        return Ok(false);
+    }
+    let withdrawn: bool = connection
+        .prepare_cached("SELECT cancelled_ms IS NOT NULL FROM entry WHERE position = ?1")?
+        .query_row([stored(entry.position)], |row| row.get(0))?;
+    if withdrawn {
         return Ok(false);
     }
     let by_name = entry
