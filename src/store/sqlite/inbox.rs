@@ -412,6 +412,8 @@ mod tests {
                     (slice.entries.len(), slice.unread),
                     (due, Unread::counted(usize::MAX))
                 );
+                let first = slice.entries.first().map(|entry| entry.position);
+                assert!(first < query.before.or(Some(Position(u64::MAX))));
                 assert!(slice.next.is_some());
                 steps
             });
