@@ -8,6 +8,7 @@
 mod keys;
 mod scope;
 mod secret;
+mod tickets;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -23,6 +24,8 @@ use serde_json::{Number, Value};
 pub use self::keys::{KEY_PREFIX, KeyRing, StoredKey, new_key};
 pub use self::scope::{Scope, Scopes, UnknownScope};
 pub use self::secret::{Secret, SecretError};
+use self::tickets::Tickets;
+pub use self::tickets::{MAX_TICKETS, MAX_TICKETS_OF_ONE, TICKET_LIFETIME, Ticket, TicketError};
 use crate::audience::identifier;
 use crate::clock::Timestamp;
 use crate::config;
@@ -124,6 +127,14 @@ pub enum AuthError {
     /// It is meant for somebody else.
     #[error("the token is not meant for this hub: its audience is another")]
     Audience,
+    /// It is no ticket that is good.
+    #[error("the ticket is spent, expired or unknown; each is good for one stream, within 30 s")]
+    Ticket,
+    /// It stands in the URL, and that is switched off.
+    #[error(
+        "a token in the URL is not accepted, for URLs are kept in logs and histories: ask for a ticket, POST /notifications/stream/ticket, or have auth.query_token switched on"
+    )]
+    TokenInUrl,
     /// It is not the cron secret.
     #[error("this takes the hub's cron secret, and no other credential")]
     Cron,
@@ -158,6 +169,7 @@ pub struct Authenticator {
     role_scopes: BTreeMap<Arc<str>, Scopes>,
     /// The SHA-256 of the cron secret's text, if there is one.
     cron: Option<[u8; 32]>,
+    tickets: Tickets,
 }
 
 /// A key, with the one issuer it speaks for and the one algorithm it is for.
@@ -193,6 +205,7 @@ impl Authenticator {
             audience: config.audience.clone(),
             role_scopes: role_scopes.collect(),
             cron: None,
+            tickets: Tickets::default(),
         }
     }
 
@@ -237,6 +250,23 @@ impl Authenticator {
         } else {
             self.jwt(token, now)
         }
+    }
+
+    /// A ticket for one stream of this caller's, good for [`TICKET_LIFETIME`] and no longer than their token.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn issue_ticket(&self, caller: &Caller, now: Timestamp) -> Result<Ticket, TicketError> {
+        self.tickets.issue(caller, now)
+    }
+
+    /// Whose ticket this is: the user as their token described them, without its scopes. It is spent then, whatever the
+    /// answer.
+    ///
+    /// # Errors
+    /// [`AuthError::Ticket`] if it is spent, expired or unknown.
+    pub fn redeem_ticket(&self, ticket: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        self.tickets.redeem(ticket, now)
     }
 
     fn jwt(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
@@ -389,6 +419,7 @@ fn usable_roles(user: &str, claim: Value) -> Arc<[Arc<str>]> {
     }
     usable.into()
 }
+
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());

@@ -248,6 +248,8 @@ pub struct Auth {
     /// The cookie that may carry a token; a token of RFC 6265.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
+    /// Whether a token may stand in the stream's URL.
+    pub query_token: bool,
     /// What the roles in a token allow beyond reading one's own.
     pub role_scopes: BTreeMap<String, Vec<Scope>>,
     /// How far the clocks of those who sign may differ from this one; 0 to 5 min.
@@ -262,6 +264,7 @@ impl Default for Auth {
     fn default() -> Self {
         Self {
             cookie: None,
+            query_token: false,
             role_scopes: BTreeMap::new(),
             leeway: Duration::from_secs(5),
             audience: None,

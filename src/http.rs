@@ -24,6 +24,7 @@ mod reminders;
 mod sign_in;
 mod status;
 mod stream;
+mod tickets;
 mod webhooks;
 
 use std::borrow::Cow;
@@ -64,9 +65,10 @@ const NO_ROUTE: &str = "none";
 
 /// What publishers, readers and administrators call: these also mount in other applications.
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
-    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin};
+    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin, Stream};
     let mut routes = vec![
-        get("/notifications/stream", Reader, stream::stream).without_head(),
+        get("/notifications/stream", Stream, stream::stream).without_head(),
+        post("/notifications/stream/ticket", Reader, tickets::issue),
         post("/notifications", ByAction, publish::one_endpoint),
         get("/notifications", Known, deliveries::by_reference),
         post(

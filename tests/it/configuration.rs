@@ -111,6 +111,7 @@ fn the_environment_reaches_every_type_of_value() {
         ("CAMPANILE_DELIVERY_RETRY", r#"["2s"]"#),
         ("CAMPANILE_DELIVERY_MAX_QUEUE", "5"),
         ("CAMPANILE_AUTH_COOKIE", "session"),
+        ("CAMPANILE_AUTH_QUERY_TOKEN", "true"),
         ("CAMPANILE_AUTH_ROLE_SCOPES", r#"{ADMIN = ["admin"]}"#),
         ("CAMPANILE_TEST_RATE_PER_MINUTE", "7"),
     ]);
@@ -132,6 +133,7 @@ fn the_environment_reaches_every_type_of_value() {
     assert_eq!(config.delivery.retry, [Duration::from_secs(2)]);
     assert_eq!(config.delivery.max_queue, 5);
     assert_eq!(config.auth.cookie.as_deref(), Some("session"));
+    assert!(config.auth.query_token);
     assert_eq!(config.auth.role_scopes["ADMIN"], [Scope::Admin]);
     assert_eq!(config.test_rate.per_minute, 7);
 }

@@ -33,6 +33,7 @@ mod serving;
 mod slow_readers;
 mod store;
 mod support;
+mod tickets;
 mod tokens;
 mod webhooks;
 mod why;
