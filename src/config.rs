@@ -7,6 +7,7 @@
 
 mod bounds;
 pub mod duration;
+mod issuer;
 mod layers;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::bounds::InvalidValue;
+pub use self::issuer::{Issuer, SigningAlgorithm};
 pub use self::layers::{ConfigError, Environment, Setting};
 use crate::auth::Scope;
 use crate::webhooks::Cidr;
@@ -258,6 +260,11 @@ pub struct Auth {
     /// What every token must name in `aud`, if set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// How often the keys of other issuers are fetched anew; 1 s to 24 h.
+    #[serde(with = "duration")]
+    pub jwks_refresh: Duration,
+    /// Others who sign tokens for this hub.
+    pub issuers: Vec<Issuer>,
 }
 
 impl Default for Auth {
@@ -268,6 +275,8 @@ impl Default for Auth {
             role_scopes: BTreeMap::new(),
             leeway: Duration::from_secs(5),
             audience: None,
+            jwks_refresh: Duration::from_mins(10),
+            issuers: Vec::new(),
         }
     }
 }

@@ -354,6 +354,7 @@ fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
         hub: api.hub.clone(),
         rules: rules.clone(),
         access,
+        spread: api.retry,
     };
     by_path(routes, gate)
         .into_iter()

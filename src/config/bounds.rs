@@ -21,6 +21,9 @@ const MAX_TEXT_BYTES: usize = 256;
 /// The most origins: each request with an `Origin` is compared with all of them.
 const MAX_ORIGINS: usize = 100;
 
+/// The most other issuers: a token that names none may be tried with the keys of all.
+const MAX_ISSUERS: usize = 20;
+
 /// The most blocks of addresses: each address that is dialled is compared with all of them.
 const MAX_ALLOWED: usize = 100;
 
@@ -156,6 +159,15 @@ fn auth(auth: &Auth) -> Result<(), InvalidValue> {
         && (audience.is_empty() || audience.len() > MAX_TEXT_BYTES)
     {
         return invalid("auth.audience", "must be 1 to 256 bytes");
+    }
+    lasts("auth.jwks_refresh", auth.jwks_refresh, SECOND..=DAY)?;
+    within("auth.issuers", auth.issuers.len(), 0..=MAX_ISSUERS)?;
+    for (n, issuer) in auth.issuers.iter().enumerate() {
+        let fits = issuer.fits(auth.audience.is_some());
+        let fits = fits.and_then(|()| issuer.is_apart_from(&auth.issuers[..n]));
+        if let Err(problem) = fits {
+            return invalid("auth.issuers", &format!("number {}: {problem}", n + 1));
+        }
     }
     lasts("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)
 }

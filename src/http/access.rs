@@ -10,11 +10,13 @@ use std::sync::Arc;
 
 use axum::extract::{Query, Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
+use super::stream::{self, RetrySpread};
 use crate::auth::{AuthError, Caller, KEY_PREFIX};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -89,13 +91,13 @@ impl CredentialRules {
     }
 
     /// The credential of a request for a stream: in `Authorization`, in the URL, or in a cookie.
-    fn find_for_stream(&self, request: &Request) -> Result<Credential, AuthError> {
-        match self.in_header(request.headers()) {
+    fn find_for_stream(&self, request: &Parts) -> Result<Credential, AuthError> {
+        match self.in_header(&request.headers) {
             Err(AuthError::Missing) => {}
             found => return found,
         }
-        match self.in_url(request.uri()) {
-            Err(AuthError::Missing) => self.in_cookie(request.headers()),
+        match self.in_url(&request.uri) {
+            Err(AuthError::Missing) => self.in_cookie(&request.headers),
             found => found,
         }
     }
@@ -197,6 +199,7 @@ pub(crate) struct Gate {
     pub(crate) hub: Hub,
     pub(crate) rules: CredentialRules,
     pub(crate) access: Access,
+    pub(crate) spread: RetrySpread,
 }
 
 /// Lets a request with the cron secret in `Authorization` through to its handler, and no other.
@@ -213,42 +216,53 @@ pub(crate) async fn admit_cron(State(gate): State<Gate>, request: Request, next:
 }
 
 /// Lets a request through to its handler, with its [`Caller`] in the extensions, or answers 401 or 403.
-pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match gate.caller(&request) {
+pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match gate.caller(&parts).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => problem.into_response(),
+        Err(refusal) => refusal,
     }
 }
 
 impl Gate {
-    fn caller(&self, request: &Request) -> Result<Caller, Problem> {
-        let headers = request.headers();
+    async fn caller(&self, request: &Parts) -> Result<Caller, Response> {
+        let headers = &request.headers;
         let credential = match self.access {
             Access::Stream => self.rules.find_for_stream(request),
             _ => self.rules.find(headers),
         }
-        .map_err(Problem::unauthorized)?;
+        .map_err(|error| self.refused(error, headers))?;
         let (authenticator, now) = (self.hub.authenticator(), Timestamp::now());
         let caller = match &credential {
             Credential::Ticket(ticket) => authenticator.redeem_ticket(ticket, now),
             Credential::Bearer(token) | Credential::InUrl(token) | Credential::Cookie(token) => {
-                authenticator.token(token, now)
+                authenticator.authenticate(token, now).await
             }
         }
-        .map_err(Problem::unauthorized)?;
-        self.access.check(&caller)?;
-        let reads_only = matches!(*request.method(), Method::GET | Method::HEAD);
+        .map_err(|error| self.refused(error, headers))?;
+        let forbidden = |problem: Problem| problem.into_response();
+        self.access.check(&caller).map_err(forbidden)?;
+        let reads_only = matches!(request.method, Method::GET | Method::HEAD);
         if matches!(credential, Credential::Cookie(_))
             && !reads_only
             && !self.rules.believes(headers)
         {
-            return Err(Problem::forbidden(
+            return Err(forbidden(Problem::forbidden(
                 "a cookie is accepted only from this hub's own pages or a configured origin; send a bearer token",
-            ));
+            )));
         }
         Ok(caller)
+    }
+
+    /// 401, or 503 where it is not the credential's fault, which an EventSource that asks for a stream must survive.
+    fn refused(&self, error: AuthError, headers: &HeaderMap) -> Response {
+        match (error, self.access) {
+            (AuthError::KeysUnavailable, Access::Stream) => stream::busy(headers, self.spread),
+            (AuthError::KeysUnavailable, _) => Problem::keys_unavailable().into_response(),
+            _ => Problem::unauthorized(error).into_response(),
+        }
     }
 }

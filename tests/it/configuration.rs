@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use campanile::auth::Scope;
-use campanile::config::{Config, DEFAULTS, Environment, Setting, duration};
+use campanile::config::{self, Config, DEFAULTS, Environment, Setting, duration};
 
 fn load_file(text: &str, variables: &[(&str, &str)], flags: &[Setting]) -> Result<Config, String> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -64,6 +64,19 @@ fn every_key_stands_in_the_documentation_under_its_section() {
                 "[{section}] {key} is not documented"
             );
         }
+    }
+    let issuer = config::Issuer {
+        issuer: Some("x".to_owned()),
+        jwks_url: Some("x".to_owned()),
+        key_file: Some("x".into()),
+        secret_file: Some("x".into()),
+        ..config::Issuer::default()
+    };
+    for key in toml::Table::try_from(&issuer).expect("a table").keys() {
+        assert!(
+            documented["[auth.issuers]"].contains(key),
+            "{key} of an issuer is not documented"
+        );
     }
 }
 

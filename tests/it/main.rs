@@ -15,6 +15,7 @@ mod events;
 mod faults;
 mod gaps;
 mod heartbeats;
+mod issuers;
 mod metrics;
 mod model;
 mod once;
