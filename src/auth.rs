@@ -10,6 +10,7 @@ mod claims;
 mod issuer;
 mod jwks;
 mod keys;
+mod nextauth;
 mod scope;
 mod secret;
 mod tickets;
@@ -30,6 +31,8 @@ use tokio_util::sync::CancellationToken;
 pub use self::issuer::IssuerError;
 use self::issuer::{Checked, Issuer};
 pub use self::keys::{KEY_PREFIX, KeyRing, StoredKey, new_key};
+use self::nextauth::Sessions;
+pub use self::nextauth::{MAX_SESSION_BYTES, MAX_SESSION_CHUNKS, SessionError};
 pub use self::scope::{Scope, Scopes, UnknownScope};
 pub use self::secret::{Secret, SecretError};
 use self::tickets::Tickets;
@@ -136,6 +139,14 @@ pub enum AuthError {
     /// Its issuer's keys have not been had yet: this passes.
     #[error("the keys of the token's issuer cannot be had at present")]
     KeysUnavailable,
+    /// None of the site's secrets opens it, or it was changed.
+    #[error("the session's cookie does not open with the secrets that this hub has")]
+    Session,
+    /// It names a row in the site's database.
+    #[error(
+        "the session is kept in the site's database, which only the site can read; set session: {{ strategy: \"jwt\" }} in its NextAuth, or send a token"
+    )]
+    DatabaseSession,
     /// It names an issuer that this key does not sign for.
     #[error("the token's issuer is not one that this hub knows")]
     Issuer,
@@ -179,6 +190,7 @@ pub struct Authenticator {
     own: Issuer,
     /// The others that the configuration names.
     issuers: Vec<Issuer>,
+    sessions: Option<Sessions>,
     signing: EncodingKey,
     keys: KeyRing,
     leeway: Duration,
@@ -198,6 +210,7 @@ impl Authenticator {
         Self {
             own: Issuer::own(&secret, config),
             issuers: Vec::new(),
+            sessions: None,
             signing: EncodingKey::from_secret(secret.bytes()),
             keys: KeyRing::default(),
             leeway: config.leeway,
@@ -218,6 +231,17 @@ impl Authenticator {
         let issuers = issuers.map(|issuer| Issuer::configured(issuer, config));
         Ok(Self {
             issuers: issuers.collect::<Result<_, _>>()?,
+            ..self
+        })
+    }
+
+    /// With the sessions of the site whose secret the configuration has, if it has one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no secret.
+    pub fn with_sessions(self, config: &config::Auth) -> Result<Self, SessionError> {
+        Ok(Self {
+            sessions: Sessions::configured(config)?,
             ..self
         })
     }
@@ -297,6 +321,30 @@ impl Authenticator {
             jwks.look_again().await;
         }
         self.token(token, now)
+    }
+
+    /// The cookies that may hold a site's session, those first that are believed first.
+    pub fn session_cookies(&self) -> impl Iterator<Item = &str> {
+        self.sessions.iter().flat_map(Sessions::names)
+    }
+
+    /// Whose session this is, from the cookie of this name, all its parts together. A site may have told its library to
+    /// sign sessions instead of encrypting them: then it is checked like any other token.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub async fn session(
+        &self,
+        cookie: &str,
+        session: &str,
+        now: Timestamp,
+    ) -> Result<Caller, AuthError> {
+        let sessions = self.sessions.as_ref().ok_or(AuthError::Missing)?;
+        if session.matches('.').count() == 2 {
+            return self.authenticate(session, now).await;
+        }
+        let checked = sessions.check(cookie, session, self.leeway, now)?;
+        Ok(self.caller(checked))
     }
 
     /// What fetches the keys of other issuers, for whoever runs it: none if no issuer has its keys at a URL.

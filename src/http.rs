@@ -349,7 +349,7 @@ fn counting(
 
 /// Puts the routes into a router, each behind its check.
 fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
-    let rules = CredentialRules::new(config);
+    let rules = CredentialRules::new(config, api.hub.authenticator());
     let gate = |access| Gate {
         hub: api.hub.clone(),
         rules: rules.clone(),

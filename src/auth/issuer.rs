@@ -5,7 +5,6 @@
 //! 42, whoever signed it in.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,6 +15,7 @@ use serde_json::Value;
 use super::claims::{self, Claims};
 use super::jwks::Jwks;
 use super::scope::{Scope, Scopes};
+use super::secret::warn_if_others_can_read;
 use super::verification::{KeyError, VerificationKey};
 use super::{AuthError, OWN_ISSUER, Secret, User};
 use crate::clock::Timestamp;
@@ -265,13 +265,8 @@ impl Keys {
             return Ok(Self::Fetched(Arc::new(jwks)));
         }
         if let Some(path) = &issuer.secret_file {
-            let (text, mode) = read(path)?;
-            if mode & 0o077 != 0 {
-                tracing::warn!(
-                    "others can read the secret {}: chmod 600 it",
-                    path.display()
-                );
-            }
+            let (text, metadata) = read(path)?;
+            warn_if_others_can_read(path, &metadata);
             let key = VerificationKey::secret_text(&text, &algorithms);
             let key = key.map_err(|problem| no_key(path, problem))?;
             return Ok(Self::Fixed(vec![key]));
@@ -288,8 +283,8 @@ impl Keys {
     }
 }
 
-/// A file, and its mode.
-fn read(path: &Path) -> Result<(Vec<u8>, u32), IssuerError> {
+/// A file, and what is known of it.
+fn read(path: &Path) -> Result<(Vec<u8>, fs::Metadata), IssuerError> {
     let unreadable = |reason| IssuerError::Unreadable {
         path: path.to_owned(),
         reason,
@@ -301,5 +296,5 @@ fn read(path: &Path) -> Result<(Vec<u8>, u32), IssuerError> {
         )));
     }
     let text = fs::read(path).map_err(unreadable)?;
-    Ok((text, metadata.mode()))
+    Ok((text, metadata))
 }

@@ -17,7 +17,9 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::stream::{self, RetrySpread};
-use crate::auth::{AuthError, Caller, KEY_PREFIX};
+use crate::auth::{
+    AuthError, Authenticator, Caller, KEY_PREFIX, MAX_SESSION_BYTES, MAX_SESSION_CHUNKS,
+};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -75,16 +77,19 @@ impl Access {
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialRules {
     cookies: Arc<[String]>,
+    /// Those that may hold a site's session, in the order in which they are looked for.
+    sessions: Arc<[String]>,
     origins: Arc<[String]>,
     /// Whether a token may stand in the stream's URL.
     query_token: bool,
 }
 
 impl CredentialRules {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, authenticator: &Authenticator) -> Self {
         let own = [SESSION_COOKIE.to_owned()];
         Self {
             cookies: own.into_iter().chain(config.auth.cookie.clone()).collect(),
+            sessions: authenticator.session_cookies().map(str::to_owned).collect(),
             origins: config.serve.cors_origins.clone().into(),
             query_token: config.auth.query_token,
         }
@@ -141,22 +146,29 @@ impl CredentialRules {
     }
 
     fn in_cookie(&self, headers: &HeaderMap) -> Result<Credential, AuthError> {
-        let mut cookies = headers
+        let cookies: Vec<(&str, &str)> = headers
             .get_all(COOKIE)
             .iter()
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        let (_, token) = cookies
-            .find(|(name, value)| {
-                self.cookies.iter().any(|known| known == name) && !value.is_empty()
-            })
-            .ok_or(AuthError::Missing)?;
-        // A key belongs to a program, and programs have no cookies.
-        if token.starts_with(KEY_PREFIX) {
-            return Err(AuthError::Malformed);
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let own = |name: &str| self.cookies.iter().any(|known| known == name);
+        if let Some((_, token)) = cookies.iter().find(|(name, _)| own(name)) {
+            // A key belongs to a program, and programs have no cookies.
+            if token.starts_with(KEY_PREFIX) {
+                return Err(AuthError::Malformed);
+            }
+            return Ok(Credential::Cookie((*token).to_owned()));
         }
-        Ok(Credential::Cookie(token.to_owned()))
+        for name in self.sessions.iter() {
+            if let Some(value) = session(name, &cookies)? {
+                let name = name.clone();
+                return Ok(Credential::Session { name, value });
+            }
+        }
+        Err(AuthError::Missing)
     }
 
     /// Whether one of our own pages, or one of a configured origin, sent this.
@@ -184,6 +196,33 @@ enum Credential {
     InUrl(String),
     /// What a browser may have sent without being asked.
     Cookie(String),
+    /// The same, of a site's own session.
+    Session {
+        name: String,
+        value: String,
+    },
+}
+
+/// The session in the cookie of this name: whole, or in parts that are numbered from 0.
+fn session(name: &str, cookies: &[(&str, &str)]) -> Result<Option<String>, AuthError> {
+    let value = |wanted: &str| {
+        let mut found = cookies.iter().filter(|(name, _)| *name == wanted);
+        found.next().map(|(_, value)| *value)
+    };
+    if let Some(whole) = value(name) {
+        return Ok(Some(whole.to_owned()));
+    }
+    let mut joined = String::new();
+    for number in 0..MAX_SESSION_CHUNKS {
+        let Some(part) = value(&format!("{name}.{number}")) else {
+            return Ok((number > 0).then_some(joined));
+        };
+        joined.push_str(part);
+        if joined.len() > MAX_SESSION_BYTES {
+            return Err(AuthError::Malformed);
+        }
+    }
+    Err(AuthError::Malformed)
 }
 
 /// The token of `Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
@@ -241,15 +280,17 @@ impl Gate {
             Credential::Bearer(token) | Credential::InUrl(token) | Credential::Cookie(token) => {
                 authenticator.authenticate(token, now).await
             }
+            Credential::Session { name, value } => authenticator.session(name, value, now).await,
         }
         .map_err(|error| self.refused(error, headers))?;
         let forbidden = |problem: Problem| problem.into_response();
         self.access.check(&caller).map_err(forbidden)?;
         let reads_only = matches!(request.method, Method::GET | Method::HEAD);
-        if matches!(credential, Credential::Cookie(_))
-            && !reads_only
-            && !self.rules.believes(headers)
-        {
+        let unasked = matches!(
+            credential,
+            Credential::Cookie(_) | Credential::Session { .. }
+        );
+        if unasked && !reads_only && !self.rules.believes(headers) {
             return Err(forbidden(Problem::forbidden(
                 "a cookie is accepted only from this hub's own pages or a configured origin; send a bearer token",
             )));

@@ -42,6 +42,9 @@ fn every_key_stands_in_the_documentation_under_its_section() {
     config.serve.alias = Some("/x".to_owned());
     config.auth.cookie = Some("x".to_owned());
     config.auth.audience = Some("x".to_owned());
+    config.auth.nextauth_secret = Some(config::SecretText::new("x"));
+    config.auth.nextauth_secret_file = Some("x".into());
+    config.auth.nextauth_cookie = Some("x".to_owned());
     let all = toml::Table::try_from(&config).expect("a table");
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut section = String::new();

@@ -31,6 +31,7 @@ mod resume;
 mod routes;
 mod scheduled;
 mod serving;
+mod sessions;
 mod slow_readers;
 mod store;
 mod support;

@@ -46,6 +46,13 @@ pub(crate) struct Args {
     webhook_allow: Option<String>,
     #[command(flatten)]
     issuer: IssuerArgs,
+    /// The secret of a site with NextAuth.js or Auth.js, whose sessions then count here. Others see it among the
+    /// processes: better --nextauth-secret-file, or CAMPANILE_AUTH_NEXTAUTH_SECRET.
+    #[arg(long, value_name = "SECRET")]
+    nextauth_secret: Option<String>,
+    /// A file with it; several lines are several secrets.
+    #[arg(long, value_name = "FILE")]
+    nextauth_secret_file: Option<String>,
     /// The deadline of a graceful stop [default: 10s].
     #[arg(long, value_name = "DURATION")]
     drain: Option<String>,
@@ -85,6 +92,16 @@ impl Args {
             ("--start-grace", "delivery.start_grace", &self.start_grace),
             ("--heartbeat", "stream.heartbeat", &self.heartbeat),
             ("--webhook-allow", "webhooks.allow", &self.webhook_allow),
+            (
+                "--nextauth-secret",
+                "auth.nextauth_secret",
+                &self.nextauth_secret,
+            ),
+            (
+                "--nextauth-secret-file",
+                "auth.nextauth_secret_file",
+                &self.nextauth_secret_file,
+            ),
             ("--drain", "serve.drain", &self.drain),
         ];
         let given = |(flag, key, text): (&str, &str, &Option<String>)| {
