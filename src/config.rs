@@ -7,7 +7,9 @@
 
 mod bounds;
 pub mod duration;
+mod issuer;
 mod layers;
+mod secret_text;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +19,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::bounds::InvalidValue;
+pub use self::issuer::{Issuer, SigningAlgorithm};
 pub use self::layers::{ConfigError, Environment, Setting};
+pub use self::secret_text::SecretText;
 use crate::auth::Scope;
 use crate::webhooks::Cidr;
 
@@ -248,6 +252,8 @@ pub struct Auth {
     /// The cookie that may carry a token; a token of RFC 6265.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
+    /// Whether a token may stand in the stream's URL.
+    pub query_token: bool,
     /// What the roles in a token allow beyond reading one's own.
     pub role_scopes: BTreeMap<String, Vec<Scope>>,
     /// How far the clocks of those who sign may differ from this one; 0 to 5 min.
@@ -256,15 +262,43 @@ pub struct Auth {
     /// What every token must name in `aud`, if set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// How often the keys of other issuers are fetched anew; 1 s to 24 h.
+    #[serde(with = "duration")]
+    pub jwks_refresh: Duration,
+    /// The secret of a site with NextAuth.js or Auth.js, whose sessions are taken as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nextauth_secret: Option<SecretText>,
+    /// A file with it, and with earlier ones, one a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nextauth_secret_file: Option<PathBuf>,
+    /// What the site calls its session's cookie, if not as its library does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nextauth_cookie: Option<String>,
+    /// The path of the claim with the user in a session.
+    pub nextauth_user_claim: String,
+    /// The paths of the claims with roles.
+    pub nextauth_role_claims: Vec<String>,
+    /// Others who sign tokens for this hub.
+    pub issuers: Vec<Issuer>,
 }
 
 impl Default for Auth {
     fn default() -> Self {
         Self {
             cookie: None,
+            query_token: false,
             role_scopes: BTreeMap::new(),
             leeway: Duration::from_secs(5),
             audience: None,
+            jwks_refresh: Duration::from_mins(10),
+            nextauth_secret: None,
+            nextauth_secret_file: None,
+            nextauth_cookie: None,
+            nextauth_user_claim: "sub".to_owned(),
+            nextauth_role_claims: ["role", "roles", "user.role", "user.roles"]
+                .map(str::to_owned)
+                .to_vec(),
+            issuers: Vec::new(),
         }
     }
 }

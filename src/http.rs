@@ -25,6 +25,7 @@ mod reminders;
 mod sign_in;
 mod status;
 mod stream;
+mod tickets;
 mod webhooks;
 
 use std::borrow::Cow;
@@ -65,9 +66,10 @@ const NO_ROUTE: &str = "none";
 
 /// What publishers, readers and administrators call: these also mount in other applications.
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
-    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin};
+    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin, Stream};
     let mut routes = vec![
-        get("/notifications/stream", Reader, stream::stream).without_head(),
+        get("/notifications/stream", Stream, stream::stream).without_head(),
+        post("/notifications/stream/ticket", Reader, tickets::issue),
         post("/notifications", ByAction, publish::one_endpoint),
         get("/notifications", Known, inbox::list),
         post(
@@ -349,11 +351,12 @@ fn counting(
 
 /// Puts the routes into a router, each behind its check.
 fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
-    let rules = CredentialRules::new(config);
+    let rules = CredentialRules::new(config, api.hub.authenticator());
     let gate = |access| Gate {
         hub: api.hub.clone(),
         rules: rules.clone(),
         access,
+        spread: api.retry,
     };
     by_path(routes, gate)
         .into_iter()

@@ -220,6 +220,9 @@ impl Hub {
         let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
         tasks.spawn(pruning);
+        for fetching in authenticator.fetching(&stop) {
+            tasks.spawn(fetching);
+        }
         tasks.close();
         replay.close();
 

@@ -26,7 +26,7 @@ use tokio::task::JoinError;
 use self::accept::{Acceptor, Bounds};
 use self::descriptors::Descriptors;
 use self::scrape::Scrape;
-use crate::auth::{Authenticator, Secret, SecretError};
+use crate::auth::{Authenticator, IssuerError, Secret, SecretError, SessionError};
 use crate::clock::Timestamp;
 use crate::config::{Config, InvalidValue};
 use crate::events;
@@ -65,6 +65,12 @@ pub enum OpenError {
     /// The secret cannot be read or made.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The keys of another issuer cannot be read.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The secrets of a site's sessions cannot be read.
+    #[error(transparent)]
+    Session(#[from] SessionError),
     /// The store was opened and then did not answer.
     #[error("the hub cannot start: {0}")]
     Start(#[from] StoreError),
@@ -96,7 +102,7 @@ impl OpenError {
 
     /// Whether it is about the configuration.
     pub fn is_config(&self) -> bool {
-        matches!(self, Self::Config(_))
+        matches!(self, Self::Config(_) | Self::Issuer(_) | Self::Session(_))
     }
 }
 
@@ -150,7 +156,10 @@ impl Server {
             secret,
             cron_secret,
         } = tokio::task::spawn_blocking(move || open_files(&kept, new_epoch)).await??;
-        let authenticator = Authenticator::new(secret, &config.auth).with_cron_secret(&cron_secret);
+        let authenticator = Authenticator::new(secret, &config.auth)
+            .with_issuers(&config.auth)?
+            .with_sessions(&config.auth)?
+            .with_cron_secret(&cron_secret);
         let hub = Hub::start(opened, &config, authenticator).await?;
         match Listening::open(&config) {
             Ok(listening) => Ok(Self {

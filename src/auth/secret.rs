@@ -92,12 +92,7 @@ impl Secret {
     /// None if what is there is no secret.
     fn read(path: &Path) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
-        if file.metadata()?.mode() & 0o077 != 0 {
-            tracing::warn!(
-                "others can read the signing secret {}: chmod 600 it",
-                path.display()
-            );
-        }
+        warn_if_others_can_read(path, &file.metadata()?);
         let mut text = Vec::new();
         file.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
         let decoded = BASE64URL.decode(text.trim_ascii());
@@ -112,6 +107,16 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret(…)")
+    }
+}
+
+/// What is secret belongs in a file that nobody else can read: says so where it is not.
+pub(super) fn warn_if_others_can_read(path: &Path, metadata: &fs::Metadata) {
+    if metadata.mode() & 0o077 != 0 {
+        tracing::warn!(
+            "others can read the secret in {}: chmod 600 it",
+            path.display()
+        );
     }
 }
 

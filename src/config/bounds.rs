@@ -21,6 +21,12 @@ const MAX_TEXT_BYTES: usize = 256;
 /// The most origins: each request with an `Origin` is compared with all of them.
 const MAX_ORIGINS: usize = 100;
 
+/// The most claims with roles.
+const MAX_CLAIMS: usize = 20;
+
+/// The most other issuers: a token that names none may be tried with the keys of all.
+const MAX_ISSUERS: usize = 20;
+
 /// The most blocks of addresses: each address that is dialled is compared with all of them.
 const MAX_ALLOWED: usize = 100;
 
@@ -134,14 +140,25 @@ fn delivery(delivery: &Delivery) -> Result<(), InvalidValue> {
 }
 
 fn auth(auth: &Auth) -> Result<(), InvalidValue> {
-    if let Some(cookie) = &auth.cookie {
+    let cookies = [
+        ("auth.cookie", &auth.cookie),
+        ("auth.nextauth_cookie", &auth.nextauth_cookie),
+    ];
+    for (key, cookie) in cookies {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if cookie.is_empty() || cookie.len() > MAX_TEXT_BYTES || !cookie.bytes().all(token) {
-            return invalid(
-                "auth.cookie",
-                "must be a cookie's name: letters, digits, - and _",
-            );
+        let fits = |it: &String| (1..=MAX_TEXT_BYTES).contains(&it.len()) && it.bytes().all(token);
+        if cookie.as_ref().is_some_and(|cookie| !fits(cookie)) {
+            return invalid(key, "must be a cookie's name: letters, digits, - and _");
         }
+    }
+    if !(1..=MAX_TEXT_BYTES).contains(&auth.nextauth_user_claim.len()) {
+        return invalid("auth.nextauth_user_claim", "must be 1 to 256 bytes");
+    }
+    let paths = &auth.nextauth_role_claims;
+    within("auth.nextauth_role_claims", paths.len(), 0..=MAX_CLAIMS)?;
+    for path in paths {
+        let bytes = path.len();
+        within("auth.nextauth_role_claims", bytes, 1..=MAX_TEXT_BYTES)?;
     }
     for (role, scopes) in &auth.role_scopes {
         if let Err(error) = audience::identifier(role) {
@@ -156,6 +173,15 @@ fn auth(auth: &Auth) -> Result<(), InvalidValue> {
         && (audience.is_empty() || audience.len() > MAX_TEXT_BYTES)
     {
         return invalid("auth.audience", "must be 1 to 256 bytes");
+    }
+    lasts("auth.jwks_refresh", auth.jwks_refresh, SECOND..=DAY)?;
+    within("auth.issuers", auth.issuers.len(), 0..=MAX_ISSUERS)?;
+    for (n, issuer) in auth.issuers.iter().enumerate() {
+        let fits = issuer.fits(auth.audience.is_some());
+        let fits = fits.and_then(|()| issuer.is_apart_from(&auth.issuers[..n]));
+        if let Err(problem) = fits {
+            return invalid("auth.issuers", &format!("number {}: {problem}", n + 1));
+        }
     }
     lasts("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)
 }

@@ -24,6 +24,9 @@ const MEDIA_TYPE: &str = "application/problem+json";
 /// When a client should try again after the store could not do what was asked.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
+/// When a client should try again whose issuer has not answered.
+const KEYS_RETRY: Duration = Duration::from_secs(5);
+
 /// When a publisher should try again who found no room for what is to be held back.
 const SCHEDULE_RETRY: Duration = Duration::from_secs(60);
 
@@ -162,6 +165,12 @@ impl Problem {
     /// 503: later it may work.
     pub(crate) fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: Duration) -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(retry_after)
+    }
+
+    /// 503: whose token it is cannot be known at present.
+    pub(crate) fn keys_unavailable() -> Self {
+        let detail = AuthError::KeysUnavailable.to_string();
+        Self::unavailable(detail, KEYS_RETRY)
     }
 
     /// 503 while the hub stops.

@@ -125,6 +125,14 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
     .into_response()
 }
 
+/// What is told to whoever cannot be known at present, and may be in a moment.
+pub(crate) fn busy(headers: &HeaderMap, spread: RetrySpread) -> Response {
+    if accepts_event_stream(headers) {
+        return event_stream(Body::from(sse::refusal(Bye::Busy, spread.draw())));
+    }
+    Problem::keys_unavailable().into_response()
+}
+
 fn accepts_event_stream(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use campanile::auth::Scope;
-use campanile::config::{Config, DEFAULTS, Environment, Setting, duration};
+use campanile::config::{self, Config, DEFAULTS, Environment, Setting, duration};
 
 fn load_file(text: &str, variables: &[(&str, &str)], flags: &[Setting]) -> Result<Config, String> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -42,6 +42,9 @@ fn every_key_stands_in_the_documentation_under_its_section() {
     config.serve.alias = Some("/x".to_owned());
     config.auth.cookie = Some("x".to_owned());
     config.auth.audience = Some("x".to_owned());
+    config.auth.nextauth_secret = Some(config::SecretText::new("x"));
+    config.auth.nextauth_secret_file = Some("x".into());
+    config.auth.nextauth_cookie = Some("x".to_owned());
     let all = toml::Table::try_from(&config).expect("a table");
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut section = String::new();
@@ -64,6 +67,19 @@ fn every_key_stands_in_the_documentation_under_its_section() {
                 "[{section}] {key} is not documented"
             );
         }
+    }
+    let issuer = config::Issuer {
+        issuer: Some("x".to_owned()),
+        jwks_url: Some("x".to_owned()),
+        key_file: Some("x".into()),
+        secret_file: Some("x".into()),
+        ..config::Issuer::default()
+    };
+    for key in toml::Table::try_from(&issuer).expect("a table").keys() {
+        assert!(
+            documented["[auth.issuers]"].contains(key),
+            "{key} of an issuer is not documented"
+        );
     }
 }
 
@@ -111,6 +127,7 @@ fn the_environment_reaches_every_type_of_value() {
         ("CAMPANILE_DELIVERY_RETRY", r#"["2s"]"#),
         ("CAMPANILE_DELIVERY_MAX_QUEUE", "5"),
         ("CAMPANILE_AUTH_COOKIE", "session"),
+        ("CAMPANILE_AUTH_QUERY_TOKEN", "true"),
         ("CAMPANILE_AUTH_ROLE_SCOPES", r#"{ADMIN = ["admin"]}"#),
         ("CAMPANILE_TEST_RATE_PER_MINUTE", "7"),
     ]);
@@ -132,6 +149,7 @@ fn the_environment_reaches_every_type_of_value() {
     assert_eq!(config.delivery.retry, [Duration::from_secs(2)]);
     assert_eq!(config.delivery.max_queue, 5);
     assert_eq!(config.auth.cookie.as_deref(), Some("session"));
+    assert!(config.auth.query_token);
     assert_eq!(config.auth.role_scopes["ADMIN"], [Scope::Admin]);
     assert_eq!(config.test_rate.per_minute, 7);
 }

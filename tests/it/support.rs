@@ -2,6 +2,7 @@
 
 mod binary;
 mod crash;
+mod issuer;
 mod sink;
 mod stream;
 
@@ -21,6 +22,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use binary::{BinaryHub, binary, command, token};
+pub use issuer::{JwksServer, SigningKey, jwks};
 pub use sink::{Reply, Sink};
 pub use stream::{Event, EventStream, Open};
 

@@ -15,6 +15,8 @@ pub struct Open {
     pub last_event_id: Option<String>,
     /// What follows the path: `?events=unnamed`.
     pub query: &'static str,
+    /// What stands in the URL instead of a header: `ticket=…`.
+    pub in_url: Option<String>,
     /// The socket's receive buffer, small for readers that fall behind soon.
     pub receive_buffer: Option<u32>,
 }
@@ -84,10 +86,16 @@ impl EventStream {
             .last_event_id
             .map(|id| format!("Last-Event-ID: {id}\r\n"))
             .unwrap_or_default();
+        let (query, authorization) = match open.in_url {
+            Some(credential) => (format!("?{credential}"), String::new()),
+            None => (
+                open.query.to_owned(),
+                format!("Authorization: Bearer {token}\r\n"),
+            ),
+        };
         let request = format!(
-            "GET /notifications/stream{} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\
-             Authorization: Bearer {token}\r\n{cursor}\r\n",
-            open.query
+            "GET /notifications/stream{query} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\
+             {authorization}{cursor}\r\n"
         );
         socket
             .write_all(request.as_bytes())
