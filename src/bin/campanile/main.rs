@@ -25,6 +25,7 @@ mod send;
 mod serve;
 mod settings;
 mod token;
+mod trust;
 mod webhook;
 mod why;
 
