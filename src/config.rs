@@ -39,6 +39,8 @@ pub const DEFAULT_FILE: &str = "campanile.toml";
 pub struct Config {
     /// Listening, storing and stopping.
     pub serve: Serve,
+    /// TLS.
+    pub tls: Tls,
     /// The event streams.
     pub stream: Stream,
     /// The queue.
@@ -112,6 +114,12 @@ impl Serve {
         self.data.join("lock")
     }
 
+    /// The file into which a running hub that speaks TLS writes which certificates its own commands are to trust: `trusted`
+    /// under `data`.
+    pub fn trusted_path(&self) -> PathBuf {
+        self.data.join("trusted")
+    }
+
     /// The file into which a running hub writes its base URL: `address` under `data`.
     pub fn address_path(&self) -> PathBuf {
         self.data.join("address")
@@ -131,6 +139,41 @@ impl Default for Serve {
             max_connections: 0,
             alias: None,
             cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// TLS: `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The PEM file with the certificate and those that lead to its issuer. With it the address speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The PEM file with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// How often both are looked at for a new pair; 100 ms to 1 h.
+    #[serde(with = "duration")]
+    pub reload: Duration,
+    /// The most streams of HTTP/2 that one connection may have at once, requests among them; 1 to 1,000.
+    pub http2_streams: u32,
+}
+
+impl Tls {
+    /// Whether the address speaks TLS.
+    pub fn is_on(&self) -> bool {
+        self.certificate.is_some() && self.key.is_some()
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            reload: Duration::from_secs(10),
+            http2_streams: 100,
         }
     }
 }

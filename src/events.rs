@@ -56,6 +56,12 @@ pub const INBOX_VIEWED: &str = "inbox_viewed";
 pub const KEY_CREATED: &str = "key_created";
 /// An API key was revoked.
 pub const KEY_REVOKED: &str = "key_revoked";
+/// A new certificate is served.
+pub const CERTIFICATE_RELOADED: &str = "certificate_reloaded";
+/// What is in the certificate's files cannot be served; the one before still is.
+pub const CERTIFICATE_REJECTED: &str = "certificate_rejected";
+/// The certificate expires soon, or has expired.
+pub const CERTIFICATE_EXPIRES: &str = "certificate_expires";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
 /// The hub stopped before everything was done.
@@ -91,6 +97,9 @@ pub const ALL: &[&str] = &[
     INBOX_VIEWED,
     KEY_CREATED,
     KEY_REVOKED,
+    CERTIFICATE_RELOADED,
+    CERTIFICATE_REJECTED,
+    CERTIFICATE_EXPIRES,
     ACCEPT_FAILED,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,

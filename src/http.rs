@@ -55,7 +55,7 @@ use crate::events;
 use crate::hub::Hub;
 
 pub use self::access::Access;
-pub(crate) use self::handover::{ConnectionService, FlushWatch, Transfer};
+pub(crate) use self::handover::{ConnectionService, Encrypted, FlushWatch, Transfer};
 pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
 
 /// How long a browser may remember what a preflight allowed.
@@ -328,6 +328,11 @@ pub(crate) fn scraping(hub: Hub, config: &Config) -> Router {
     let api = Api::new(hub, config, Codes::new());
     let router = assemble(scrape_routes(), &api, config).fallback_service(unknown(&api));
     finish(router, config).with_state(api)
+}
+
+/// What answers whoever speaks plain HTTP to an address that speaks TLS.
+pub(crate) fn not_encrypted() -> Router {
+    Router::new().fallback(|| async { Problem::not_encrypted() })
 }
 
 /// What answers where there is no route.

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Auth, Config, Delivery, Retention, Serve, Stream, Webhooks, duration};
+use super::{Auth, Config, Delivery, Retention, Serve, Stream, Tls, Webhooks, duration};
 use crate::audience;
 use crate::notification::MAX_ROLES;
 use crate::reference::Zone;
@@ -47,6 +47,7 @@ impl Config {
     /// The first value that is not allowed.
     pub fn validate(&self) -> Result<(), InvalidValue> {
         serve(&self.serve)?;
+        tls(&self.tls)?;
         stream(&self.stream)?;
         delivery(&self.delivery)?;
         if let Err(unknown) = Zone::named(&self.reference.zone) {
@@ -95,6 +96,17 @@ fn serve(serve: &Serve) -> Result<(), InvalidValue> {
         0..=MAX_ORIGINS,
     )?;
     serve.cors_origins.iter().try_for_each(|it| origin(it))
+}
+
+fn tls(tls: &Tls) -> Result<(), InvalidValue> {
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => return invalid("tls.certificate", "needs tls.key beside it"),
+        (None, Some(_)) => return invalid("tls.key", "needs tls.certificate beside it"),
+        _ => {}
+    }
+    let least = Duration::from_millis(100);
+    lasts("tls.reload", tls.reload, least..=HOUR)?;
+    within("tls.http2_streams", tls.http2_streams, 1..=1_000)
 }
 
 fn stream(stream: &Stream) -> Result<(), InvalidValue> {

@@ -43,6 +43,10 @@ use crate::sse::Framing;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOffer;
 
+/// In a request's extensions: it came over TLS, and so does its answer go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encrypted;
+
 /// In a response's extensions: the stream that is to have the socket.
 #[derive(Clone)]
 pub(crate) struct Handover(Arc<Mutex<Option<Subscription>>>);
@@ -142,6 +146,8 @@ impl http_body::Body for ConnectionBody {
 pub(crate) struct ConnectionService {
     pub(crate) router: Router,
     pub(crate) transfer: Arc<Transfer>,
+    /// The socket speaks TLS: nobody else can write to it.
+    pub(crate) encrypted: bool,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -155,7 +161,9 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             _ => Framing::UntilClose,
         };
         let has_body = !request.body().is_end_stream();
-        if !has_body {
+        if self.encrypted {
+            request.extensions_mut().insert(Encrypted);
+        } else if !has_body {
             request.extensions_mut().insert(SocketOffer);
         }
         let transfer = Arc::clone(&self.transfer);

@@ -60,6 +60,13 @@ impl Problem {
         Self::new(StatusCode::BAD_REQUEST, detail)
     }
 
+    /// 400: plain HTTP came where TLS is spoken. The connection ends with it.
+    pub(crate) fn not_encrypted() -> Self {
+        let close = HeaderValue::from_static("close");
+        Self::bad_request("this address speaks TLS: begin its URL with https://")
+            .with(header::CONNECTION, close)
+    }
+
     /// 401: no credential, or one that is not accepted (RFC 6750, section 3).
     pub(crate) fn unauthorized(error: AuthError) -> Self {
         let challenge = match error {

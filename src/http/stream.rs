@@ -87,7 +87,12 @@ pub(crate) async fn stream(
                 .insert(Handover::new(subscription));
             Ok(response)
         }
-        Ok(subscription) => Ok(event_stream(subscription.into_body())),
+        Ok(subscription) => {
+            let (body, piped) = subscription.into_piped();
+            let mut response = event_stream(body);
+            response.extensions_mut().insert(piped);
+            Ok(response)
+        }
         Err(refusal) => Ok(refused(refusal, &headers, spread)),
     }
 }

@@ -16,7 +16,7 @@ use super::Hub;
 use crate::auth;
 use crate::clock::Timestamp;
 use crate::events;
-use crate::fanout::Admission;
+use crate::fanout::{Admission, Piped};
 use crate::log::{Cursor, Position};
 use crate::registry::NoPlace;
 use crate::sink::PIPE_BYTES;
@@ -209,10 +209,15 @@ impl Hub {
 impl Subscription {
     /// As a body for whatever server answers the request, in any version of HTTP.
     pub fn into_body(self) -> Body {
+        self.into_piped().0
+    }
+
+    /// The same, and by what the hub is told that the body's client takes nothing any more.
+    pub(crate) fn into_piped(self) -> (Body, Piped) {
         let opening = self.opening(Framing::UntilClose);
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        self.admission.attach_pipe(ours, opening);
-        Body::from_stream(ReaderStream::new(theirs))
+        let piped = self.admission.attach_pipe(ours, opening);
+        (Body::from_stream(ReaderStream::new(theirs)), piped)
     }
 
     /// Takes the connection itself, after the response's head has been written to it. The hub writes, watches and closes

@@ -4,7 +4,9 @@
 //! are bounded. When the process has no descriptor left the loop pauses instead of spinning, and says so once.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::connection::{linger, serve_connection};
+use super::tls::{Accepted, Tls};
 use crate::config::Config;
 use crate::events;
 use crate::http::connection_refused;
@@ -35,6 +38,7 @@ const MAX_REFUSALS: usize = 64;
 pub(crate) struct Acceptor {
     router: Router,
     http: http1::Builder,
+    tls: Option<Tls>,
     options: SocketOptions,
     connections: TaskTracker,
     room: Arc<Semaphore>,
@@ -86,6 +90,7 @@ impl Acceptor {
         Self {
             router,
             http,
+            tls: None,
             options: SocketOptions {
                 send_buffer: config.stream.send_buffer,
                 unacknowledged: config.stream.idle_limit,
@@ -101,14 +106,20 @@ impl Acceptor {
         }
     }
 
+    /// With TLS on every connection.
+    pub(crate) fn speaking(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
+    }
+
     /// Accepts for ever.
     pub(crate) async fn run(&self, listener: &TcpListener) -> Infallible {
         let mut failing = false;
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     failing = false;
-                    self.admit(socket);
+                    self.admit(socket, peer);
                 }
                 // The client was gone before we came to it.
                 Err(error) if is_the_clients(&error) => {}
@@ -127,7 +138,7 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, socket: TcpStream) {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
         if let Err(error) = self.options.apply(&socket) {
             // The client may be gone already; if it is not, the connection works all the same.
             tracing::debug!(%error, "a socket refused its options");
@@ -135,13 +146,23 @@ impl Acceptor {
         let Ok(share) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.refuse(socket);
         };
-        let connection = serve_connection(
+        let (router, draining) = (self.router.clone(), self.draining.clone());
+        let Some(tls) = &self.tls else {
+            return self.spawn(serve_connection(
+                socket, &self.http, router, share, draining,
+            ));
+        };
+        let accepted = Accepted {
             socket,
-            &self.http,
-            self.router.clone(),
+            peer,
             share,
-            self.draining.clone(),
-        );
+        };
+        let tasks = self.connections.clone();
+        self.spawn(tls.serve(accepted, &self.http, router, tasks, draining));
+    }
+
+    /// Runs what ends by itself, or when it is cut.
+    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
         self.connections.spawn(async move {
             tokio::select! {
@@ -151,7 +172,11 @@ impl Acceptor {
         });
     }
 
+    /// Says that there are too many connections. Over TLS not even that: a handshake is what the refusal is to save.
     fn refuse(&self, mut socket: TcpStream) {
+        if self.tls.is_some() {
+            return;
+        }
         let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
             return;
         };

@@ -12,7 +12,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -50,6 +50,7 @@ pub(crate) fn serve_connection(
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
+        encrypted: false,
     };
     let mut connection = http.serve_connection(io, service);
     async move {
@@ -98,11 +99,11 @@ fn hand_over(socket: TcpStream, share: OwnedSemaphorePermit, transfer: &Transfer
 
 /// Ends a connection whose client may still be sending: closing at once would make the kernel answer those bytes with a
 /// reset, which can tear the response away before it is read.
-pub(crate) async fn linger(mut socket: TcpStream) {
-    if socket.shutdown().await.is_err() {
-        return;
-    }
+pub(crate) async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     let listen = async {
+        if socket.shutdown().await.is_err() {
+            return;
+        }
         let mut scrap = vec![0u8; 16 * 1024];
         let mut left = LINGER_BYTES;
         while let Ok(read) = socket.read(&mut scrap).await {

@@ -3,8 +3,10 @@
 mod binary;
 mod crash;
 mod issuer;
+pub mod http2;
 mod sink;
 mod stream;
+pub mod tls;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -87,6 +89,12 @@ impl TestHub {
                 .await
                 .expect("the hub runs and stops in order");
         });
+        // A client that trusts this hub's certificate, where it has one, and nobody else.
+        let trusted = config.tls.certificate.iter().map(|path| {
+            let pem = std::fs::read(path).expect("a certificate");
+            reqwest::Certificate::from_pem(&pem).expect("a certificate")
+        });
+        let client = reqwest::Client::builder().tls_certs_only(trusted);
         Self {
             hub,
             addr,
@@ -95,7 +103,7 @@ impl TestHub {
             config,
             stop: Some(stop),
             running: Some(running),
-            client: reqwest::Client::new(),
+            client: client.build().expect("a client"),
         }
     }
 
@@ -143,7 +151,12 @@ impl TestHub {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
+        let scheme = if self.config.tls.is_on() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}{path}", self.addr)
     }
 
     pub fn client(&self) -> &reqwest::Client {

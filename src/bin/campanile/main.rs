@@ -26,6 +26,7 @@ mod send;
 mod serve;
 mod settings;
 mod token;
+mod trust;
 mod webhook;
 mod why;
 

@@ -22,6 +22,12 @@ pub(crate) struct Args {
     /// Where to listen [default: 127.0.0.1:8400].
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// The certificate and those that lead to its issuer, as a PEM file: speak TLS, with HTTP/2 [default: none].
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its private key, as a PEM file. Both are read again when they change.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// A second address that serves /metrics and /healthz alone, without credentials [default: none].
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<String>,
@@ -71,6 +77,7 @@ const AFTER_HELP: &str = "\
 Examples:
   campanile serve
   campanile serve --listen 0.0.0.0:8400 --data /var/lib/campanile
+  campanile serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
   campanile serve --retry 1s,5s,25s --start-grace 60s
   campanile serve --issuer https://login.example.com/realms/shop --audience campanile \\
     --jwks-url https://login.example.com/realms/shop/protocol/openid-connect/certs --role-claim realm_access.roles
@@ -86,6 +93,8 @@ impl Args {
                 "serve.metrics_listen",
                 &self.metrics_listen,
             ),
+            ("--tls-cert", "tls.certificate", &self.tls_cert),
+            ("--tls-key", "tls.key", &self.tls_key),
             ("--data", "serve.data", &self.data),
             ("--database", "serve.database", &self.database),
             ("--retry", "delivery.retry", &self.retry),
@@ -178,10 +187,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     // Before anything that a signal should not cut in two.
     let mut signals = Signals::listen()?;
     let server = Server::open_with(config, args.new_epoch).await?;
-    output::line(&format!(
-        "campanile listening on http://{}",
-        server.local_addr()
-    ))?;
+    output::line(&format!("campanile listening on {}", server.url()))?;
     if let Some(address) = server.metrics_addr() {
         say(
             args.log_format,

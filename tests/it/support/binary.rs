@@ -77,8 +77,8 @@ impl BinaryHub {
 
     pub fn addr(&self) -> std::net::SocketAddr {
         self.base
-            .strip_prefix("http://")
-            .and_then(|addr| addr.parse().ok())
+            .split_once("://")
+            .and_then(|(_, addr)| addr.parse().ok())
             .expect("an address")
     }
 
