@@ -77,6 +77,10 @@ pub struct Serve {
     pub drain: Duration,
     /// The most connections at once, streams among them; 0 derives it from the limit on file descriptors.
     pub max_connections: usize,
+    /// The most connections of one address at once, streams not among them; 0 is a quarter of all.
+    pub per_address: usize,
+    /// The proxies in front: who they say is behind them is taken for the client, and they themselves are not counted.
+    pub trusted_proxies: Vec<Cidr>,
     /// A second path for the one-endpoint form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
@@ -125,6 +129,8 @@ impl Default for Serve {
             body_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             max_connections: 0,
+            per_address: 0,
+            trusted_proxies: Cidr::LOOPBACK.to_vec(),
             alias: None,
             cors_origins: Vec::new(),
         }
@@ -146,6 +152,8 @@ pub struct Stream {
     pub sweep: Duration,
     /// The most streams of one user; 1 to 1,000.
     pub per_user: usize,
+    /// The most streams of one address, an IPv6 /64 counting as one; 0 is a quarter of all.
+    pub per_address: usize,
     /// The most streams in all; 0 derives it from the connections.
     pub max: usize,
     /// After this long a stream must come back with fresh credentials; 1 s to 7 d.
@@ -172,6 +180,7 @@ impl Default for Stream {
             idle_limit: Duration::from_secs(60),
             sweep: Duration::from_secs(30),
             per_user: 20,
+            per_address: 0,
             max: 0,
             max_age: Duration::from_hours(1),
             replay_page: 256,

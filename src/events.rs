@@ -56,6 +56,8 @@ pub const KEY_CREATED: &str = "key_created";
 pub const KEY_REVOKED: &str = "key_revoked";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
+/// One network address has as many streams or connections as one may have. Once a minute at most.
+pub const ADDRESS_FULL: &str = "address_full";
 /// The hub stopped before everything was done.
 pub const DRAIN_CUT_SHORT: &str = "drain_cut_short";
 /// A request was answered. At `debug`.
@@ -89,6 +91,7 @@ pub const ALL: &[&str] = &[
     KEY_CREATED,
     KEY_REVOKED,
     ACCEPT_FAILED,
+    ADDRESS_FULL,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,
 ];

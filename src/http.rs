@@ -9,6 +9,8 @@ mod audit;
 mod batch;
 mod body;
 mod cancel;
+mod client;
+mod crowded;
 mod deliveries;
 mod handover;
 mod keys;
@@ -38,7 +40,6 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, any, on};
-use bytes::Bytes;
 use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -48,11 +49,13 @@ use self::body::BodyTimeout;
 use self::page::File;
 use self::problem::Problem;
 use self::stream::RetrySpread;
+use crate::address::Proxies;
 use crate::config::Config;
 use crate::events;
 use crate::hub::Hub;
 
 pub use self::access::Access;
+pub(crate) use self::crowded::refusing;
 pub(crate) use self::handover::{ConnectionService, FlushWatch, Transfer};
 pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
 
@@ -261,6 +264,7 @@ struct Api {
     codes: Codes,
     body_timeout: BodyTimeout,
     retry: RetrySpread,
+    proxies: Proxies,
 }
 
 impl Api {
@@ -270,6 +274,7 @@ impl Api {
             codes,
             body_timeout: BodyTimeout(config.serve.body_timeout),
             retry: RetrySpread::new(config),
+            proxies: Proxies::new(&config.serve.trusted_proxies),
         }
     }
 }
@@ -298,11 +303,21 @@ impl FromRef<Api> for RetrySpread {
     }
 }
 
+impl FromRef<Api> for Proxies {
+    fn from_ref(api: &Api) -> Self {
+        api.proxies.clone()
+    }
+}
+
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
 /// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
 /// the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
+///
+/// The cap on streams by address, `stream.per_address`, holds where the application says who the peer is, by axum's
+/// `into_make_service_with_connect_info::<SocketAddr>()`; without that no address is known and none is counted. Connections
+/// are the application's own affair.
 pub fn router(hub: Hub, config: &Config) -> Router {
     let api = Api::new(hub, config, Codes::new());
     let router = assemble(api_routes(config.serve.alias.as_deref()), &api, config);
@@ -452,9 +467,4 @@ async fn traced(path: Option<MatchedPath>, request: Request, next: Next) -> Resp
         "answered"
     );
     response
-}
-
-/// What a client is sent whose connection cannot be served.
-pub(crate) fn connection_refused() -> Bytes {
-    Problem::connection_refused()
 }

@@ -24,6 +24,7 @@ use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address;
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey, User};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -35,7 +36,7 @@ use crate::log::{Epoch, Position};
 use crate::metrics::{Metrics, Refused};
 use crate::queue::{MAX_PASSING, Queue};
 use crate::rate::RateLimit;
-use crate::registry::{Connection, Registry};
+use crate::registry::{Caps, Connection, Registry};
 use crate::replay;
 use crate::retention;
 use crate::retry::Retry;
@@ -124,7 +125,11 @@ impl Hub {
             0 => descriptors_for_streams(),
             max => max,
         };
-        let registry = Registry::new(config.stream.per_user, max_streams);
+        let registry = Registry::new(Caps {
+            per_user: config.stream.per_user,
+            per_address: address::cap(config.stream.per_address, max_streams),
+            max: max_streams,
+        });
         let counters = Arc::new(Counters::default());
         let metrics = Arc::new(Metrics::default());
         let owing = Arc::new(Notify::new());

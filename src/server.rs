@@ -240,7 +240,7 @@ async fn accept_until(
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let acceptor = Acceptor::new(router, config, Bounds::of(config));
+    let acceptor = Acceptor::new(router, hub.clone(), config, Bounds::of(config));
     let outcome = tokio::select! {
         biased;
         damage = hub.damaged() => Err(RunError::Damaged(damage)),

@@ -20,12 +20,14 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, Version};
 use axum::{Error, Router};
 use bytes::Bytes;
@@ -142,6 +144,8 @@ impl http_body::Body for ConnectionBody {
 pub(crate) struct ConnectionService {
     pub(crate) router: Router,
     pub(crate) transfer: Arc<Transfer>,
+    /// Who is at the other end.
+    pub(crate) peer: SocketAddr,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -159,6 +163,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             request.extensions_mut().insert(SocketOffer);
         }
         let transfer = Arc::clone(&self.transfer);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = self.router.clone().oneshot(request.map(Body::new));
         Box::pin(async move {
             let mut response = answer.await?;

@@ -10,7 +10,6 @@ use std::time::Duration;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
@@ -26,9 +25,6 @@ const STORE_RETRY: Duration = Duration::from_secs(1);
 
 /// When a publisher should try again who found no room for what is to be held back.
 const SCHEDULE_RETRY: Duration = Duration::from_secs(60);
-
-/// When a client that found no connection free should try again.
-const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 
 /// The longest message about one field, in characters: what a client sent is not sent back at length.
 const MAX_MESSAGE_CHARS: usize = 240;
@@ -155,22 +151,6 @@ impl Problem {
     /// 503 while the hub stops.
     pub(crate) fn draining() -> Self {
         Self::unavailable("the hub is stopping; try again in a moment", STORE_RETRY)
-    }
-
-    /// The bytes for a client whose connection is refused before anybody reads what it says.
-    pub(crate) fn connection_refused() -> Bytes {
-        let problem = Self::unavailable(
-            "the hub has as many connections as it may have",
-            CONNECTION_RETRY,
-        );
-        let document = problem.document();
-        Bytes::from(format!(
-            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nretry-after: {}\r\n\
-             connection: close\r\n\r\n{document}",
-            problem.status,
-            document.len(),
-            CONNECTION_RETRY.as_secs(),
-        ))
     }
 
     /// The status it will be answered with.

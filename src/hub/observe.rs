@@ -104,6 +104,7 @@ impl From<&SubscribeError> for Shut {
         match error {
             SubscribeError::Draining => Self::Draining,
             SubscribeError::TooManyStreams => Self::User,
+            SubscribeError::AddressFull => Self::Address,
             SubscribeError::Full => Self::Full,
             SubscribeError::Store(_) => Self::Store,
         }

@@ -4,6 +4,7 @@
 //! connection is taken apart and the socket goes to the hub (see [`crate::http`]'s `handover` for why this is sound).
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -36,7 +37,7 @@ enum Left {
 /// Serves a connection. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
 /// connection's part of the sockets that may be open; it goes with the socket.
 pub(crate) fn serve_connection(
-    socket: TcpStream,
+    (socket, peer): (TcpStream, SocketAddr),
     http: &http1::Builder,
     router: Router,
     share: OwnedSemaphorePermit,
@@ -50,6 +51,7 @@ pub(crate) fn serve_connection(
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
+        peer,
     };
     let mut connection = http.serve_connection(io, service);
     async move {
@@ -98,7 +100,7 @@ fn hand_over(socket: TcpStream, share: OwnedSemaphorePermit, transfer: &Transfer
 
 /// Ends a connection whose client may still be sending: closing at once would make the kernel answer those bytes with a
 /// reset, which can tear the response away before it is read.
-pub(crate) async fn linger(mut socket: TcpStream) {
+async fn linger(mut socket: TcpStream) {
     if socket.shutdown().await.is_err() {
         return;
     }

@@ -165,7 +165,7 @@ fn the_environment_is_printed_without_its_values() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
-    let known = "`listen`, `metrics_listen`, `data`, `database`, `header_timeout`, `body_timeout`, `drain`, `max_connections`, `alias`, \
+    let known = "`listen`, `metrics_listen`, `data`, `database`, `header_timeout`, `body_timeout`, `drain`, `max_connections`, `per_address`, `trusted_proxies`, `alias`, \
                  `cors_origins`";
     refused(
         load_file("# mine\n[serve]\nlistne = \"127.0.0.1:1\"\n", &[], &[]),

@@ -1,6 +1,7 @@
 //! The promises to users, a file for each, through the public surface.
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod addresses;
 mod asleep;
 mod audience;
 mod backup;
