@@ -11,16 +11,13 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
 
 use crate::events;
+use crate::rate::Seldom;
 use crate::webhooks::Cidr;
 
 /// Where no cap is configured, one address may have this part of all there is.
 const SHARE: usize = 4;
-
-/// How often it is said, at most, that some address has all that one may have.
-const TELL_EVERY: Duration = Duration::from_secs(60);
 
 /// How much one address may hold: what is configured, or, for 0, its share of all.
 pub(crate) fn cap(configured: usize, all: usize) -> usize {
@@ -75,13 +72,8 @@ pub(crate) struct PerAddress {
     /// What it is, for the log.
     of: &'static str,
     max: usize,
-    held: Mutex<Held>,
-}
-
-#[derive(Debug, Default)]
-struct Held {
-    counts: HashMap<Block, usize>,
-    told: Option<Instant>,
+    held: Mutex<HashMap<Block, usize>>,
+    telling: Seldom,
 }
 
 impl PerAddress {
@@ -91,6 +83,7 @@ impl PerAddress {
             of,
             max,
             held: Mutex::default(),
+            telling: Seldom::default(),
         })
     }
 
@@ -98,7 +91,7 @@ impl PerAddress {
     pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<Place> {
         let block = Block::from(address);
         let mut held = self.lock();
-        let count = held.counts.entry(block).or_default();
+        let count = held.entry(block).or_default();
         if *count < self.max {
             *count += 1;
             return Some(Place {
@@ -106,11 +99,8 @@ impl PerAddress {
                 of: Arc::clone(self),
             });
         }
-        let now = Instant::now();
-        let lately = |told| now.saturating_duration_since(told) < TELL_EVERY;
-        if !held.told.is_some_and(lately) {
-            held.told = Some(now);
-            drop(held);
+        drop(held);
+        if self.telling.now() {
             tracing::warn!(
                 event = events::ADDRESS_FULL,
                 address = %block,
@@ -123,7 +113,7 @@ impl PerAddress {
     }
 
     /// Nobody panics while holding it: there is nothing in there but counting.
-    fn lock(&self) -> MutexGuard<'_, Held> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Block, usize>> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -138,10 +128,10 @@ pub(crate) struct Place {
 impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.of.lock();
-        if let Some(count) = held.counts.get_mut(&self.block) {
+        if let Some(count) = held.get_mut(&self.block) {
             *count -= 1;
             if *count == 0 {
-                held.counts.remove(&self.block);
+                held.remove(&self.block);
             }
         }
     }
@@ -166,7 +156,7 @@ mod tests {
         drop(first);
         assert!(streams.take(ip("203.0.113.7")).is_some());
         drop(second);
-        assert!(streams.lock().counts.is_empty());
+        assert!(streams.lock().is_empty());
     }
 
     #[test]

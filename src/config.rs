@@ -47,6 +47,8 @@ pub struct Config {
     pub retention: Retention,
     /// Test notifications.
     pub test_rate: TestRate,
+    /// What each publisher may publish.
+    pub publish_rate: PublishRate,
     /// Webhooks.
     pub webhooks: Webhooks,
 }
@@ -322,6 +324,25 @@ pub struct TestRate {
 impl Default for TestRate {
     fn default() -> Self {
         Self { per_minute: 30 }
+    }
+}
+
+/// What each publisher may publish: `[publish_rate]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublishRate {
+    /// How many drafts in a second; 0 to 1,000,000, and 0 is as many as they like.
+    pub per_second: u32,
+    /// How many at once, as long as they have not used that up; 1 to 1,000,000.
+    pub burst: u32,
+}
+
+impl Default for PublishRate {
+    fn default() -> Self {
+        Self {
+            per_second: 0,
+            burst: 1_000,
+        }
     }
 }
 

@@ -56,6 +56,8 @@ pub const KEY_CREATED: &str = "key_created";
 pub const KEY_REVOKED: &str = "key_revoked";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
+/// A publisher has published as much as one may for the moment. Once a minute at most.
+pub const PUBLISHER_LIMITED: &str = "publisher_limited";
 /// One network address has as many streams or connections as one may have. Once a minute at most.
 pub const ADDRESS_FULL: &str = "address_full";
 /// The hub stopped before everything was done.
@@ -92,6 +94,7 @@ pub const ALL: &[&str] = &[
     KEY_REVOKED,
     ACCEPT_FAILED,
     ADDRESS_FULL,
+    PUBLISHER_LIMITED,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,
 ];

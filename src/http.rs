@@ -23,6 +23,7 @@ mod query;
 mod queue;
 mod reading;
 mod reminders;
+mod secure;
 mod sign_in;
 mod status;
 mod stream;
@@ -48,6 +49,7 @@ use self::access::{CredentialRules, Gate, admit, admit_cron};
 use self::body::BodyTimeout;
 use self::page::File;
 use self::problem::Problem;
+use self::secure::{RESOURCE_POLICY, secured};
 use self::stream::RetrySpread;
 use crate::address::Proxies;
 use crate::config::Config;
@@ -126,7 +128,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
             Admin,
             webhooks::redeliver_one,
         ),
-        file("/campanile.js", Public, page::CLIENT),
+        file("/campanile.js", Public, page::CLIENT).for_everybody(),
         file("/openapi.json", Public, page::API),
     ];
     if let Some(path) = alias {
@@ -189,6 +191,14 @@ impl Route {
             access,
             handler: on(method.1, handler),
         }
+    }
+
+    /// Pages of other origins may load it without asking: it is public, and the same for everybody.
+    fn for_everybody(mut self) -> Self {
+        let everybody = HeaderValue::from_static("cross-origin");
+        let header = SetResponseHeaderLayer::overriding(RESOURCE_POLICY, everybody);
+        self.handler = self.handler.layer(header);
+        self
     }
 
     fn without_head(mut self) -> Self {
@@ -381,13 +391,9 @@ fn finish(mut router: Router<Api>, config: &Config) -> Router<Api> {
     if !config.serve.cors_origins.is_empty() {
         router = router.layer(cors(&config.serve.cors_origins));
     }
-    let header =
-        |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     router
         .layer(from_fn(traced))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .layer(MapResponseLayer::new(secured))
 }
 
 /// Puts the check in front of each route, and the routes of one path together: what is not among its methods is 405.

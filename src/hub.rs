@@ -18,7 +18,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -35,7 +35,7 @@ use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::metrics::{Metrics, Refused};
 use crate::queue::{MAX_PASSING, Queue};
-use crate::rate::RateLimit;
+use crate::rate::{RateLimit, Seldom};
 use crate::registry::{Caps, Connection, Registry};
 use crate::replay;
 use crate::retention;
@@ -52,6 +52,7 @@ pub use self::reading::ReadError;
 pub use self::reminding::{Named, Sweep};
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 pub use self::webhooks::TestError;
+pub use crate::rate::OverRate;
 
 /// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
 const DESCRIPTORS_KEPT: u64 = 512;
@@ -82,6 +83,9 @@ struct Inner {
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
+    /// None if publishers may publish as much as they like.
+    publishing: Option<RateLimit>,
+    telling_of_limits: Seldom,
     started: Instant,
     started_at: Timestamp,
     draining: CancellationToken,
@@ -241,6 +245,8 @@ impl Hub {
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),
+            publishing: publishing_rate(config),
+            telling_of_limits: Seldom::default(),
             started: Instant::now(),
             started_at: Timestamp::now(),
             draining,
@@ -251,14 +257,36 @@ impl Hub {
         })))
     }
 
-    /// Whether a user may send themselves another test notification; otherwise how long to wait.
+    /// Whether a user may send themselves another test notification.
     ///
     /// # Errors
-    /// The time to wait, when they have sent `test_rate.per_minute` within a minute.
-    pub fn test_allowed(&self, user: &str) -> Result<(), Duration> {
-        let allowed = self.0.tests.take(user, Instant::now());
+    /// When they have used up `test_rate.per_minute`.
+    pub fn test_allowed(&self, user: &Arc<str>) -> Result<(), OverRate> {
+        let allowed = self.0.tests.take(user, 1);
         if allowed.is_err() {
             self.0.metrics.refused(Refused::Rate, 1);
+        }
+        allowed
+    }
+
+    /// Whether a publisher may publish so many drafts now; all of them, or none.
+    ///
+    /// # Errors
+    /// When they have used up what `publish_rate` gives each, or this is more than it gives at once.
+    pub fn publishing_allowed(&self, publisher: &Arc<str>, drafts: usize) -> Result<(), OverRate> {
+        let Some(limit) = &self.0.publishing else {
+            return Ok(());
+        };
+        let allowed = limit.take(publisher, drafts);
+        if allowed.is_err() {
+            self.0.metrics.refused(Refused::Rate, drafts);
+            if self.0.telling_of_limits.now() {
+                tracing::warn!(
+                    event = events::PUBLISHER_LIMITED,
+                    %publisher,
+                    "a publisher has published as much as one may for the moment"
+                );
+            }
         }
         allowed
     }
@@ -427,6 +455,11 @@ impl Hub {
 }
 
 /// As many streams as there are descriptors, less those kept back.
+fn publishing_rate(config: &Config) -> Option<RateLimit> {
+    let rate = &config.publish_rate;
+    (rate.per_second > 0).then(|| RateLimit::per_second(rate.per_second, rate.burst))
+}
+
 fn descriptors_for_streams() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current

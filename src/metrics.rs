@@ -41,7 +41,7 @@ impl Counter {
 pub(crate) enum Refused {
     /// It breaks a rule of its fields.
     Invalid,
-    /// Its sender has sent too many test notifications.
+    /// Its publisher has published too many lately, or its sender too many tests.
     Rate,
     /// Too much waits for delivery.
     Busy,

@@ -56,7 +56,10 @@ impl Config {
             "test_rate.per_minute",
             self.test_rate.per_minute,
             1..=10_000,
-        )
+        )?;
+        let rate = &self.publish_rate;
+        within("publish_rate.per_second", rate.per_second, 0..=1_000_000)?;
+        within("publish_rate.burst", rate.burst, 1..=1_000_000)
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
 use crate::events;
-use crate::hub::{PublishError, ReadError};
+use crate::hub::{OverRate, PublishError, ReadError};
 use crate::notification::{FieldError, InvalidDraft, LAPSED};
 use crate::store::{Conflict, Refused, StoreError};
 
@@ -267,6 +267,20 @@ impl From<Refused> for Problem {
                 SCHEDULE_RETRY,
             ),
             Refused::Conflict(conflict) => conflict.into(),
+        }
+    }
+}
+
+impl From<OverRate> for Problem {
+    fn from(over: OverRate) -> Self {
+        match over {
+            OverRate::Wait(wait) => Self::too_many("too many of these for the moment", wait),
+            OverRate::MoreThan(burst) => Self::field(
+                "body",
+                format!(
+                    "must hold at most {burst} drafts: that is what a publisher may publish at once"
+                ),
+            ),
         }
     }
 }

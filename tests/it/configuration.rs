@@ -174,7 +174,7 @@ fn an_unknown_key_is_named_with_its_line() {
     refused(
         load_file("[strem]\n", &[], &[]),
         "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `reference`, `auth`, \
-         `retention`, `test_rate`, `webhooks`",
+         `retention`, `test_rate`, `publish_rate`, `webhooks`",
     );
     refused(
         load_environment(&[("CAMPANILE_SERVE_LISTNE", "127.0.0.1:1")]),
