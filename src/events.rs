@@ -56,6 +56,8 @@ pub const KEY_CREATED: &str = "key_created";
 pub const KEY_REVOKED: &str = "key_revoked";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
+/// Others than its owner can open a file that holds secrets.
+pub const FILE_EXPOSED: &str = "file_exposed";
 /// A publisher has published as much as one may for the moment. Once a minute at most.
 pub const PUBLISHER_LIMITED: &str = "publisher_limited";
 /// One network address has as many streams or connections as one may have. Once a minute at most.
@@ -94,6 +96,7 @@ pub const ALL: &[&str] = &[
     KEY_REVOKED,
     ACCEPT_FAILED,
     ADDRESS_FULL,
+    FILE_EXPOSED,
     PUBLISHER_LIMITED,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,

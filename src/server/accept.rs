@@ -166,7 +166,7 @@ impl Acceptor {
         };
         let connection = serve_connection(
             (socket, peer),
-            &self.http,
+            (&self.http, self.options.unacknowledged),
             self.router.clone(),
             share,
             self.draining.clone(),
@@ -188,7 +188,7 @@ impl Acceptor {
         let draining = self.draining.clone();
         self.spawn(serve_connection(
             (socket, peer),
-            &self.refusing_http,
+            (&self.refusing_http, REFUSAL_TIMEOUT),
             router,
             place,
             draining,

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
@@ -34,20 +33,17 @@ enum Left {
     HandedOver,
 }
 
-/// Serves a connection. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
+/// Serves a connection. Its client may take no byte of an answer for `patience`. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
 /// connection's part of the sockets that may be open; it goes with the socket.
 pub(crate) fn serve_connection(
     (socket, peer): (TcpStream, SocketAddr),
-    http: &http1::Builder,
+    (http, patience): (&http1::Builder, Duration),
     router: Router,
     share: OwnedSemaphorePermit,
     draining: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let transfer = Arc::new(Transfer::default());
-    let io = FlushWatch {
-        io: TokioIo::new(socket),
-        transfer: Arc::clone(&transfer),
-    };
+    let io = FlushWatch::new(socket, Arc::clone(&transfer), patience);
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
@@ -77,7 +73,7 @@ pub(crate) fn serve_connection(
         .await;
 
         let parts = connection.into_parts();
-        let socket = parts.io.io.into_inner();
+        let socket = parts.io.into_socket();
         match left {
             Left::Ended => {}
             Left::Refused => linger(socket).await,
