@@ -6,6 +6,7 @@
 
 mod cancelling;
 mod observe;
+mod opening;
 mod pruning;
 mod publishing;
 mod reading;
@@ -44,6 +45,8 @@ use crate::schedule::Schedule;
 use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
 use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
+
+use self::opening::Openings;
 
 pub use self::cancelling::CancelError;
 pub use self::pruning::PruneError;
@@ -85,6 +88,7 @@ struct Inner {
     tests: RateLimit,
     /// None if publishers may publish as much as they like.
     publishing: Option<RateLimit>,
+    openings: Openings,
     telling_of_limits: Seldom,
     started: Instant,
     started_at: Timestamp,
@@ -246,6 +250,7 @@ impl Hub {
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),
             publishing: publishing_rate(config),
+            openings: Openings::new(),
             telling_of_limits: Seldom::default(),
             started: Instant::now(),
             started_at: Timestamp::now(),

@@ -76,6 +76,8 @@ pub(crate) enum Shut {
     User,
     /// Their address has as many as one may have.
     Address,
+    /// More are being opened than can be at a time.
+    Rush,
     /// The hub has as many as it may have.
     Full,
     /// The store did not answer.
@@ -83,10 +85,11 @@ pub(crate) enum Shut {
 }
 
 impl Shut {
-    const ALL: [(Self, &'static str); 5] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Draining, "draining"),
         (Self::User, "user"),
         (Self::Address, "address"),
+        (Self::Rush, "rush"),
         (Self::Full, "full"),
         (Self::Store, "store"),
     ];

@@ -112,7 +112,9 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
     let (reason, retry) = match error {
         SubscribeError::Draining => (Bye::Draining, spread.draw()),
         SubscribeError::TooManyStreams | SubscribeError::AddressFull => (Bye::Busy, TOO_MANY_RETRY),
-        SubscribeError::Full | SubscribeError::Store(_) => (Bye::Busy, spread.draw()),
+        SubscribeError::Rush | SubscribeError::Full | SubscribeError::Store(_) => {
+            (Bye::Busy, spread.draw())
+        }
     };
     if accepts_event_stream(headers) {
         return event_stream(Body::from(sse::refusal(reason, retry)));
@@ -124,6 +126,9 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
         }
         SubscribeError::AddressFull => {
             Problem::too_many("this address holds as many streams as one may", retry)
+        }
+        SubscribeError::Rush => {
+            Problem::unavailable("too many streams are being opened at the moment", retry)
         }
         SubscribeError::Full => {
             Problem::unavailable("the hub holds as many streams as it may", retry)

@@ -105,6 +105,7 @@ impl From<&SubscribeError> for Shut {
             SubscribeError::Draining => Self::Draining,
             SubscribeError::TooManyStreams => Self::User,
             SubscribeError::AddressFull => Self::Address,
+            SubscribeError::Rush => Self::Rush,
             SubscribeError::Full => Self::Full,
             SubscribeError::Store(_) => Self::Store,
         }

@@ -52,6 +52,9 @@ pub enum SubscribeError {
     /// The client's network address has as many streams as one may have.
     #[error("the address has too many streams open")]
     AddressFull,
+    /// More streams are being opened than can be at a time.
+    #[error("too many streams are being opened at once")]
+    Rush,
     /// The hub has as many streams as it may have.
     #[error("the hub has too many streams open")]
     Full,
@@ -84,9 +87,11 @@ impl Hub {
 
     async fn open(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
         let hub = &*self.0;
-        if hub.draining.is_cancelled() {
-            return Err(SubscribeError::Draining);
-        }
+        let _turn = tokio::select! {
+            biased;
+            () = hub.draining.cancelled() => return Err(SubscribeError::Draining),
+            turn = hub.openings.turn() => turn.ok_or(SubscribeError::Rush)?,
+        };
         let now = Timestamp::now();
         let Subscribe {
             user,
