@@ -53,6 +53,8 @@ pub struct Config {
     pub retention: Retention,
     /// Test notifications.
     pub test_rate: TestRate,
+    /// What each publisher may publish.
+    pub publish_rate: PublishRate,
     /// Webhooks.
     pub webhooks: Webhooks,
 }
@@ -83,6 +85,10 @@ pub struct Serve {
     pub drain: Duration,
     /// The most connections at once, streams among them; 0 derives it from the limit on file descriptors.
     pub max_connections: usize,
+    /// The most connections of one address at once, streams not among them; 0 is a quarter of all.
+    pub per_address: usize,
+    /// The proxies in front: who they say is behind them is taken for the client, and they themselves are not counted.
+    pub trusted_proxies: Vec<Cidr>,
     /// A second path for the one-endpoint form.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
@@ -137,6 +143,8 @@ impl Default for Serve {
             body_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             max_connections: 0,
+            per_address: 0,
+            trusted_proxies: Cidr::LOOPBACK.to_vec(),
             alias: None,
             cors_origins: Vec::new(),
         }
@@ -193,6 +201,8 @@ pub struct Stream {
     pub sweep: Duration,
     /// The most streams of one user; 1 to 1,000.
     pub per_user: usize,
+    /// The most streams of one address, an IPv6 /64 counting as one; 0 is a quarter of all.
+    pub per_address: usize,
     /// The most streams in all; 0 derives it from the connections.
     pub max: usize,
     /// After this long a stream must come back with fresh credentials; 1 s to 7 d.
@@ -219,6 +229,7 @@ impl Default for Stream {
             idle_limit: Duration::from_secs(60),
             sweep: Duration::from_secs(30),
             per_user: 20,
+            per_address: 0,
             max: 0,
             max_age: Duration::from_hours(1),
             replay_page: 256,
@@ -390,6 +401,25 @@ pub struct TestRate {
 impl Default for TestRate {
     fn default() -> Self {
         Self { per_minute: 30 }
+    }
+}
+
+/// What each publisher may publish: `[publish_rate]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublishRate {
+    /// How many drafts in a second; 0 to 1,000,000, and 0 is as many as they like.
+    pub per_second: u32,
+    /// How many at once, as long as they have not used that up; 1 to 1,000,000.
+    pub burst: u32,
+}
+
+impl Default for PublishRate {
+    fn default() -> Self {
+        Self {
+            per_second: 0,
+            burst: 1_000,
+        }
     }
 }
 

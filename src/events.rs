@@ -64,6 +64,12 @@ pub const CERTIFICATE_REJECTED: &str = "certificate_rejected";
 pub const CERTIFICATE_EXPIRES: &str = "certificate_expires";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
+/// Others than its owner can open a file that holds secrets.
+pub const FILE_EXPOSED: &str = "file_exposed";
+/// A publisher has published as much as one may for the moment. Once a minute at most.
+pub const PUBLISHER_LIMITED: &str = "publisher_limited";
+/// One network address has as many streams or connections as one may have. Once a minute at most.
+pub const ADDRESS_FULL: &str = "address_full";
 /// The hub stopped before everything was done.
 pub const DRAIN_CUT_SHORT: &str = "drain_cut_short";
 /// A request was answered. At `debug`.
@@ -101,6 +107,9 @@ pub const ALL: &[&str] = &[
     CERTIFICATE_REJECTED,
     CERTIFICATE_EXPIRES,
     ACCEPT_FAILED,
+    ADDRESS_FULL,
+    FILE_EXPOSED,
+    PUBLISHER_LIMITED,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,
 ];

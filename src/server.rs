@@ -40,6 +40,7 @@ use crate::config::{Config, InvalidValue};
 use crate::events;
 use crate::http::{Codes, standalone};
 use crate::hub::Hub;
+use crate::private::tell_if_exposed;
 use crate::reference::Zone;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OpenStoreError, StoreError};
@@ -284,7 +285,7 @@ async fn accept_until(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
     let (tls, renewal) = tls.unzip();
-    let acceptor = Acceptor::new(router, config, Bounds::of(config)).speaking(tls);
+    let acceptor = Acceptor::new(router, hub.clone(), config, Bounds::of(config)).speaking(tls);
     let outcome = tokio::select! {
         biased;
         damage = hub.damaged() => Err(RunError::Damaged(damage)),
@@ -350,6 +351,9 @@ fn open_files(config: &Config, new_epoch: bool) -> Result<Files, OpenError> {
         &config.serve.database_path(),
         store_options(config, new_epoch),
     )?;
+    let store_path = config.serve.database_path();
+    let store = std::fs::metadata(&store_path).map_err(unusable(&store_path))?;
+    tell_if_exposed(&store_path, &store);
     let secret = Secret::load_or_create(&config.serve.secret_path())?;
     let cron_secret = Secret::load_or_create(&config.serve.cron_secret_path())?;
     Ok(Files {

@@ -15,11 +15,11 @@ use serde_json::Value;
 use super::claims::{self, Claims};
 use super::jwks::Jwks;
 use super::scope::{Scope, Scopes};
-use super::secret::warn_if_others_can_read;
 use super::verification::{KeyError, VerificationKey};
 use super::{AuthError, OWN_ISSUER, Secret, User};
 use crate::clock::Timestamp;
 use crate::config;
+use crate::private::tell_if_exposed;
 
 /// The largest file with keys, in bytes.
 const MAX_KEY_FILE_BYTES: u64 = 256 * 1024;
@@ -266,7 +266,7 @@ impl Keys {
         }
         if let Some(path) = &issuer.secret_file {
             let (text, metadata) = read(path)?;
-            warn_if_others_can_read(path, &metadata);
+            tell_if_exposed(path, &metadata);
             let key = VerificationKey::secret_text(&text, &algorithms);
             let key = key.map_err(|problem| no_key(path, problem))?;
             return Ok(Self::Fixed(vec![key]));

@@ -25,10 +25,11 @@ use serde_json::Value;
 
 use super::claims::{self, Claims};
 use super::issuer::{Checked, lasts};
-use super::secret::{base64url, warn_if_others_can_read};
+use super::secret::base64url;
 use super::{AuthError, Scopes, User};
 use crate::clock::Timestamp;
 use crate::config;
+use crate::private::tell_if_exposed;
 
 /// The longest session, in bytes, all its parts together.
 pub const MAX_SESSION_BYTES: usize = 64 * 1024;
@@ -338,7 +339,7 @@ fn read(path: &std::path::Path) -> Result<Vec<String>, SessionError> {
         reason,
     };
     let metadata = fs::metadata(path).map_err(unreadable)?;
-    warn_if_others_can_read(path, &metadata);
+    tell_if_exposed(path, &metadata);
     let wrong = || SessionError::Secrets {
         path: path.to_owned(),
     };

@@ -26,6 +26,8 @@ const MAX_CLAIMS: usize = 20;
 
 /// The most other issuers: a token that names none may be tried with the keys of all.
 const MAX_ISSUERS: usize = 20;
+/// The most blocks of proxies: each new connection's address is compared with all of them.
+const MAX_PROXIES: usize = 100;
 
 /// The most blocks of addresses: each address that is dialled is compared with all of them.
 const MAX_ALLOWED: usize = 100;
@@ -60,7 +62,10 @@ impl Config {
             "test_rate.per_minute",
             self.test_rate.per_minute,
             1..=10_000,
-        )
+        )?;
+        let rate = &self.publish_rate;
+        within("publish_rate.per_second", rate.per_second, 0..=1_000_000)?;
+        within("publish_rate.burst", rate.burst, 1..=1_000_000)
     }
 }
 
@@ -86,6 +91,12 @@ fn serve(serve: &Serve) -> Result<(), InvalidValue> {
         "serve.max_connections",
         serve.max_connections,
         0..=10_000_000,
+    )?;
+    within("serve.per_address", serve.per_address, 0..=10_000_000)?;
+    within(
+        "serve.trusted_proxies",
+        serve.trusted_proxies.len(),
+        0..=MAX_PROXIES,
     )?;
     if let Some(alias) = &serve.alias {
         alias_path(alias)?;
@@ -115,6 +126,7 @@ fn stream(stream: &Stream) -> Result<(), InvalidValue> {
     lasts("stream.idle_limit", stream.idle_limit, SECOND..=HOUR)?;
     lasts("stream.sweep", stream.sweep, SECOND..=HOUR)?;
     within("stream.per_user", stream.per_user, 1..=1_000)?;
+    within("stream.per_address", stream.per_address, 0..=10_000_000)?;
     within("stream.max", stream.max, 0..=10_000_000)?;
     lasts("stream.max_age", stream.max_age, SECOND..=7 * DAY)?;
     within("stream.replay_page", stream.replay_page, 1..=1_000)?;

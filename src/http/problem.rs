@@ -10,12 +10,11 @@ use std::time::Duration;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
 use crate::events;
-use crate::hub::{InboxError, PublishError, ReadError};
+use crate::hub::{InboxError, OverRate, PublishError, ReadError};
 use crate::notification::{FieldError, InvalidDraft, LAPSED};
 use crate::store::{Conflict, Refused, StoreError};
 
@@ -29,9 +28,6 @@ const KEYS_RETRY: Duration = Duration::from_secs(5);
 
 /// When a publisher should try again who found no room for what is to be held back.
 const SCHEDULE_RETRY: Duration = Duration::from_secs(60);
-
-/// When a client that found no connection free should try again.
-const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 
 /// The longest message about one field, in characters: what a client sent is not sent back at length.
 const MAX_MESSAGE_CHARS: usize = 240;
@@ -185,22 +181,6 @@ impl Problem {
         Self::unavailable("the hub is stopping; try again in a moment", STORE_RETRY)
     }
 
-    /// The bytes for a client whose connection is refused before anybody reads what it says.
-    pub(crate) fn connection_refused() -> Bytes {
-        let problem = Self::unavailable(
-            "the hub has as many connections as it may have",
-            CONNECTION_RETRY,
-        );
-        let document = problem.document();
-        Bytes::from(format!(
-            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nretry-after: {}\r\n\
-             connection: close\r\n\r\n{document}",
-            problem.status,
-            document.len(),
-            CONNECTION_RETRY.as_secs(),
-        ))
-    }
-
     /// The status it will be answered with.
     pub(crate) fn status(&self) -> StatusCode {
         self.status
@@ -315,6 +295,20 @@ impl From<Refused> for Problem {
                 SCHEDULE_RETRY,
             ),
             Refused::Conflict(conflict) => conflict.into(),
+        }
+    }
+}
+
+impl From<OverRate> for Problem {
+    fn from(over: OverRate) -> Self {
+        match over {
+            OverRate::Wait(wait) => Self::too_many("too many of these for the moment", wait),
+            OverRate::MoreThan(burst) => Self::field(
+                "body",
+                format!(
+                    "must hold at most {burst} drafts: that is what a publisher may publish at once"
+                ),
+            ),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! passes it by. Then what was decided before is made durable, so that an id which the client is told proves what it has
 //! seen. Only then is its place looked up, and the response answered.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -33,6 +34,8 @@ pub struct Subscribe {
     pub user: auth::User,
     /// The event id that the client brought, as it came: what cannot be read is answered with a `gap`.
     pub cursor: Option<String>,
+    /// At which network address its client is, if that is known: each may hold so many streams, `stream.per_address`.
+    pub address: Option<IpAddr>,
     /// Send all events without their names, for clients that only have `onmessage`.
     pub unnamed: bool,
 }
@@ -46,6 +49,12 @@ pub enum SubscribeError {
     /// The user has as many streams as one may have, and all of them are alive.
     #[error("the user has too many streams open")]
     TooManyStreams,
+    /// The client's network address has as many streams as one may have.
+    #[error("the address has too many streams open")]
+    AddressFull,
+    /// More streams are being opened than can be at a time.
+    #[error("too many streams are being opened at once")]
+    Rush,
     /// The hub has as many streams as it may have.
     #[error("the hub has too many streams open")]
     Full,
@@ -78,20 +87,23 @@ impl Hub {
 
     async fn open(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
         let hub = &*self.0;
-        if hub.draining.is_cancelled() {
-            return Err(SubscribeError::Draining);
-        }
+        let _turn = tokio::select! {
+            biased;
+            () = hub.draining.cancelled() => return Err(SubscribeError::Draining),
+            turn = hub.openings.turn() => turn.ok_or(SubscribeError::Rush)?,
+        };
         let now = Timestamp::now();
         let Subscribe {
             user,
             cursor,
+            address,
             unnamed,
         } = subscribe;
         let viewer = Viewer {
             user: user.id,
             roles: user.roles,
         };
-        let registration = match hub.registry.reserve(viewer.clone(), now) {
+        let registration = match hub.registry.reserve(viewer.clone(), address, now) {
             Err(NoPlace::User)
                 if hub
                     .fanout
@@ -99,12 +111,13 @@ impl Hub {
                     .await
                     > 0 =>
             {
-                hub.registry.reserve(viewer.clone(), now)
+                hub.registry.reserve(viewer.clone(), address, now)
             }
             registration => registration,
         }
         .map_err(|no_place| match no_place {
             NoPlace::User => SubscribeError::TooManyStreams,
+            NoPlace::Address => SubscribeError::AddressFull,
             NoPlace::Hub => SubscribeError::Full,
         })?;
         let connection = registration.connection();

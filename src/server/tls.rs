@@ -119,12 +119,19 @@ impl Tls {
                     drop(share);
                 }
                 Ok(Ok(stream)) => {
-                    serve_http1(stream, &http, router, &draining).await;
+                    serve_http1((stream, peer), &http, router, &draining).await;
                     drop(share);
                 }
                 Ok(Err(Some(socket))) => {
                     let router = tls.not_encrypted;
-                    serve_connection(socket, &http, router, share, draining).await;
+                    serve_connection(
+                        (socket, peer),
+                        (&http, tls.patience),
+                        router,
+                        share,
+                        draining,
+                    )
+                    .await;
                 }
                 Ok(Err(None)) | Err(_) => {}
             }
@@ -161,7 +168,7 @@ async fn first(socket: &TcpStream) -> First {
 /// HTTP/1.1 inside TLS. Its streams stay in it, so it is hyper's from beginning to end; a client that takes nothing any more
 /// is ended by the kernel (`TCP_USER_TIMEOUT`).
 async fn serve_http1(
-    stream: TlsStream<TcpStream>,
+    (stream, peer): (TlsStream<TcpStream>, SocketAddr),
     http: &http1::Builder,
     router: Router,
     draining: &CancellationToken,
@@ -170,6 +177,7 @@ async fn serve_http1(
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
+        peer,
         encrypted: true,
     };
     let mut connection = http.serve_connection(TokioIo::new(stream), service);

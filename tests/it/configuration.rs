@@ -183,7 +183,7 @@ fn the_environment_is_printed_without_its_values() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
-    let known = "`listen`, `metrics_listen`, `data`, `database`, `header_timeout`, `body_timeout`, `drain`, `max_connections`, `alias`, \
+    let known = "`listen`, `metrics_listen`, `data`, `database`, `header_timeout`, `body_timeout`, `drain`, `max_connections`, `per_address`, `trusted_proxies`, `alias`, \
                  `cors_origins`";
     refused(
         load_file("# mine\n[serve]\nlistne = \"127.0.0.1:1\"\n", &[], &[]),
@@ -192,7 +192,7 @@ fn an_unknown_key_is_named_with_its_line() {
     refused(
         load_file("[strem]\n", &[], &[]),
         "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `reference`, `auth`, \
-         `retention`, `test_rate`, `webhooks`",
+         `retention`, `test_rate`, `publish_rate`, `webhooks`",
     );
     refused(
         load_environment(&[("CAMPANILE_SERVE_LISTNE", "127.0.0.1:1")]),

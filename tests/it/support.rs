@@ -2,11 +2,12 @@
 
 mod binary;
 mod crash;
-mod issuer;
 pub mod http2;
+mod issuer;
 mod sink;
 mod stream;
 pub mod tls;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -27,6 +28,7 @@ pub use binary::{BinaryHub, binary, command, token};
 pub use issuer::{JwksServer, SigningKey, jwks};
 pub use sink::{Reply, Sink};
 pub use stream::{Event, EventStream, Open};
+pub use wire::{Wire, get_stream};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
 pub const PATIENCE: Duration = Duration::from_secs(20);

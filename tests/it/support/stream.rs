@@ -251,6 +251,11 @@ impl EventStream {
         self.ended
     }
 
+    /// The connection itself, for whoever reads it in another way.
+    pub fn into_socket(self) -> Box<dyn Socket> {
+        self.socket
+    }
+
     fn event(&mut self, block: &[u8]) -> Option<Event> {
         let text = std::str::from_utf8(block).expect("UTF-8");
         let mut event = Event {
