@@ -253,8 +253,7 @@ function joinTabs(name, page) {
     navigator.locks.request(name, options ?? { signal }, lead).catch((error) => {
       if (signal.aborted) return;
       if (error.name !== "AbortError") return lead(); // no locks here: each tab leads itself
-      tabs.leading = false; // stolen
-      page.lose();
+      tabs.leading = false; // stolen; it hears from whom, and follows
       stand();
       tabs.doubt();
     });
@@ -343,7 +342,7 @@ export function connect(options = {}) {
   function join(name) {
     if (options.shared === false || !globalThis.navigator?.locks || !globalThis.BroadcastChannel || name === tabs?.name) return;
     leave();
-    tabs = joinTabs(name, { hear, lead: stream.start, lose: stream.stop });
+    tabs = joinTabs(name, { hear, lead: stream.start });
   }
 
   function leave() {
@@ -466,7 +465,7 @@ export function connect(options = {}) {
   if (options.lastEventId === undefined) {
     try {
       const kept = JSON.parse(localStorage.getItem(key));
-      if (isPrintable(kept.lastEventId)) ({ userId, lastEventId: stored } = kept);
+      if (isPrintable(kept.lastEventId.trim())) ({ userId, lastEventId: stored } = kept);
       connection.lastEventId = stored ?? "";
     } catch {}
   } else connection.lastEventId = String(options.lastEventId);
