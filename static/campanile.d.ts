@@ -75,6 +75,15 @@ export interface InboxItem<Data = unknown> extends Notification<Data> {
   read: boolean;
 }
 
+/** The newest page of the inbox. */
+export interface Inbox<Data = unknown> {
+  /** At most 100, newest first. */
+  notifications: InboxItem<Data>[];
+  unread: Unread;
+  /** Where the next page begins (`GET …/notifications?before=`), or null. */
+  nextCursor: string | null;
+}
+
 /**
  * The stream could not go on without a break: too much was missed, or part of it is no longer kept (`inbox`), or the log is
  * a new one (`epoch`). The client has then fetched the inbox. What it holds that is unread and was not seen on this page has
@@ -82,13 +91,10 @@ export interface InboxItem<Data = unknown> extends Notification<Data> {
  *
  * Broadcasts have no inbox. Those that were missed are gone.
  */
-export interface Gap<Data = unknown> {
+export interface Gap<Data = unknown> extends Partial<Inbox<Data>> {
   scope: "inbox" | "epoch";
-  /** The newest of the inbox, newest first, at most 100. Missing if five tries to fetch it failed; `onError` said why. */
+  /** Missing, as `unread` and `nextCursor` are, if five tries to fetch the inbox failed; `onError` said why. */
   notifications?: InboxItem<Data>[];
-  unread?: Unread;
-  /** Where the next page begins (`GET …/notifications?before=`), or null. */
-  nextCursor?: string | null;
 }
 
 /**
@@ -249,6 +255,8 @@ export interface Connection<Data = unknown> extends EventTarget {
    * somebody has signed in, or instead of waiting.
    */
   reconnect(): void;
+  /** Fetches the newest page of the inbox. Rejects with a CampanileError. */
+  inbox(): Promise<Inbox<Data>>;
   /** Marks one read. Rejects with a CampanileError; 404 if it is not in the user's inbox. `status` tells the new count. */
   markRead(notificationId: string): Promise<void>;
   /** Marks all read: up to an event id (such as `lastEventId`), so that what came meanwhile stays unread; or all there are. */

@@ -70,6 +70,8 @@ connection.removeEventListener("error", null);
 
 async function read(id: string): Promise<void> {
   try {
+    const { notifications, unread, nextCursor } = await connection.inbox();
+    say(`${notifications[0]?.data?.orderId} ${unread} ${nextCursor}`);
     await connection.markRead(id);
     await connection.markAllRead();
     await connection.markAllRead(connection.lastEventId);

@@ -456,6 +456,20 @@ describe("after a gap", () => {
   });
 });
 
+describe("the inbox", () => {
+  test("is fetched with the stream's credentials, and what goes wrong is told", async () => {
+    hub.identities.set("t", { user: "42" });
+    const { connection } = await open({ token: "t" });
+    const id = hub.publish({ user: "42" });
+    const [inbox] = await Promise.all([connection.inbox(), pass()]);
+    expect(inbox).toMatchObject({ unread: 1, nextCursor: null, notifications: [{ notificationId: id, read: false }] });
+    expect(hub.requests.at(-1).url.href).toBe("http://hub.example/notifications?limit=100");
+    expect(hub.requests.at(-1).init.headers.authorization).toBe("Bearer t");
+    hub.inboxTrouble.push(refusal(500));
+    await expect(Promise.all([connection.inbox(), pass()])).rejects.toMatchObject({ code: "status", status: 500 });
+  });
+});
+
 describe("marking read", () => {
   test("posts beside the stream, with the same credentials", async () => {
     hub.identities.set("t", { user: "42" });
