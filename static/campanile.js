@@ -366,14 +366,13 @@ export function connect(options = {}) {
     if (leader) {
       const { state, code, until, notBefore } = leader;
       tabs.unlessHeard(stream.silenceMs * (1 + Math.random() / 2));
-      if (state === "open" && isAt(place(), from)) stream.stop(); // this tab has caught up
+      if (state === "open") isAt(place(), from) ? stream.stop() : stream.start(); // caught up, or something was missed
       stream.notBefore = notBefore;
       if (!stream.run) enter(state, { code }, until - Date.now() || undefined);
     }
     if (!tabs || (!leader && message.type !== "notification")) return;
     if (from !== to) {
-      if (stream.run || isAt(place(), to)) return;
-      if (!isAt(place(), from)) return stream.start(); // something was missed
+      if (stream.run || isAt(place(), to) || !isAt(place(), from)) return;
       connection.lastEventId = to;
     }
     take(message);
