@@ -77,7 +77,7 @@ pub struct Serve {
     pub drain: Duration,
     /// The most connections at once, streams among them; 0 derives it from the limit on file descriptors.
     pub max_connections: usize,
-    /// A second path for the one-endpoint form.
+    /// A path for older clients: the one-endpoint form, and the stream without event names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// The origins whose pages may call across sites with credentials, as browsers send them.

@@ -62,9 +62,9 @@ pub(crate) async fn stream(
         pairs.next().map(|(_, value)| value.as_str())
     };
     let unnamed = match asked("events") {
-        None => false,
+        None | Some("named") => false,
         Some("unnamed") => true,
-        Some(_) => return Err(Problem::field("events", "must be unnamed, or left out")),
+        Some(_) => return Err(Problem::field("events", "must be named or unnamed")),
     };
     let from_header = headers
         .get("last-event-id")
@@ -90,6 +90,23 @@ pub(crate) async fn stream(
         Ok(subscription) => Ok(event_stream(subscription.into_body())),
         Err(refusal) => Ok(refused(refusal, &headers, spread)),
     }
+}
+
+/// `GET` on the alias: the stream for clients from before, which only have `onmessage`: unnamed, also where they do not ask
+/// for it.
+pub(crate) async fn on_alias(
+    State(hub): State<Hub>,
+    State(spread): State<RetrySpread>,
+    Extension(caller): Extension<Caller>,
+    socket: Option<Extension<SocketOffer>>,
+    Query(mut query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !query.iter().any(|(name, _)| name == "events") {
+        query.push(("events".to_owned(), "unnamed".to_owned()));
+    }
+    let (hub, spread, caller) = (State(hub), State(spread), Extension(caller));
+    stream(hub, spread, caller, socket, Query(query), headers).await
 }
 
 fn event_stream(body: Body) -> Response {

@@ -13,6 +13,8 @@ use super::soon;
 pub struct Open {
     /// The `Last-Event-ID` header.
     pub last_event_id: Option<String>,
+    /// Another path than the stream's own.
+    pub path: Option<&'static str>,
     /// What follows the path: `?events=unnamed`.
     pub query: &'static str,
     /// The socket's receive buffer, small for readers that fall behind soon.
@@ -85,8 +87,9 @@ impl EventStream {
             .map(|id| format!("Last-Event-ID: {id}\r\n"))
             .unwrap_or_default();
         let request = format!(
-            "GET /notifications/stream{} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\
+            "GET {}{} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\
              Authorization: Bearer {token}\r\n{cursor}\r\n",
+            open.path.unwrap_or("/notifications/stream"),
             open.query
         );
         socket
