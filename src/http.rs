@@ -126,6 +126,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
             webhooks::redeliver_one,
         ),
         file("/campanile.js", Public, page::CLIENT),
+        file("/react.js", Public, page::REACT),
         file("/openapi.json", Public, page::API),
     ];
     if let Some(path) = alias {
@@ -303,7 +304,7 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below
+/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/react.js`, `/openapi.json`, what is below
 /// those, and the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.

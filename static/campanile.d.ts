@@ -82,13 +82,18 @@ export interface InboxItem<Data = unknown> extends Notification<Data> {
  *
  * Broadcasts have no inbox. Those that were missed are gone.
  */
-export interface Gap<Data = unknown> {
+export interface Gap<Data = unknown> extends Partial<Inbox<Data>> {
+  /** Without the fields of an inbox if five tries to fetch it failed; `onError` said why. */
   scope: "inbox" | "epoch";
-  /** The newest of the inbox, newest first, at most 100. Missing if five tries to fetch it failed; `onError` said why. */
-  notifications?: InboxItem<Data>[];
-  unread?: Unread;
+}
+
+/** The newest page of the inbox. */
+export interface Inbox<Data = unknown> {
+  /** Newest first, at most 100. */
+  notifications: InboxItem<Data>[];
+  unread: Unread;
   /** Where the next page begins (`GET …/notifications?before=`), or null. */
-  nextCursor?: string | null;
+  nextCursor: string | null;
 }
 
 /**
@@ -249,6 +254,8 @@ export interface Connection<Data = unknown> extends EventTarget {
    * somebody has signed in, or instead of waiting.
    */
   reconnect(): void;
+  /** Fetches the newest page of the inbox. Rejects with a CampanileError. */
+  inbox(): Promise<Inbox<Data>>;
   /** Marks one read. Rejects with a CampanileError; 404 if it is not in the user's inbox. `status` tells the new count. */
   markRead(notificationId: string): Promise<void>;
   /** Marks all read: up to an event id (such as `lastEventId`), so that what came meanwhile stays unread; or all there are. */

@@ -278,6 +278,7 @@ export function connect(options = {}) {
       stop();
       start();
     },
+    inbox: hub.inbox,
     markRead: (id) => hub.post(`${encodeURIComponent(id)}/read`),
     markAllRead: (upTo) => hub.post("read-all", upTo && { upTo }),
   });

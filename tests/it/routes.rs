@@ -657,6 +657,7 @@ async fn embedded_files_come_once_and_the_page_with_a_strict_policy() {
         ("/", "text/html; charset=utf-8"),
         ("/console.js", "text/javascript; charset=utf-8"),
         ("/campanile.js", "text/javascript; charset=utf-8"),
+        ("/react.js", "text/javascript; charset=utf-8"),
         ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
         ("/openapi.json", "application/json"),
