@@ -89,7 +89,7 @@ pub struct Serve {
     pub per_address: usize,
     /// The proxies in front: who they say is behind them is taken for the client, and they themselves are not counted.
     pub trusted_proxies: Vec<Cidr>,
-    /// A second path for the one-endpoint form.
+    /// A path for older clients: the one-endpoint form, and the stream without event names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// The origins whose pages may call across sites with credentials, as browsers send them.

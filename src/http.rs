@@ -133,9 +133,12 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
             webhooks::redeliver_one,
         ),
         file("/campanile.js", Public, page::CLIENT).for_everybody(),
+        file("/react.js", Public, page::REACT).for_everybody(),
         file("/openapi.json", Public, page::API),
     ];
     if let Some(path) = alias {
+        let stream = get(path.to_owned(), Reader, stream::on_alias);
+        routes.push(stream.without_head());
         routes.push(post(path.to_owned(), ByAction, publish::one_endpoint));
     }
     routes
@@ -211,7 +214,7 @@ impl Route {
     }
 }
 
-fn get<H, T>(path: &'static str, access: Access, handler: H) -> Route
+fn get<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
 where
     H: Handler<T, Api>,
     T: 'static,
@@ -324,8 +327,8 @@ impl FromRef<Api> for Proxies {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
-/// the configured alias.
+/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/react.js`, `/openapi.json`, what is below
+/// those, and the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
 ///

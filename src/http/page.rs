@@ -1,4 +1,4 @@
-//! The console's own files, the browser client and the API's document, embedded in the binary, so that a hub is one
+//! The console's own files, the browser client, its React hook and the API's document, embedded in the binary, so that a hub is one
 //! file to copy.
 //!
 //! They are public, since they hold no data, and are asked after on each load (`no-cache`) but sent only when they
@@ -43,6 +43,11 @@ pub(crate) const STYLE: File = File {
 pub(crate) const CLIENT: File = File {
     content_type: "text/javascript; charset=utf-8",
     text: include_str!("../../static/campanile.js"),
+};
+/// The client as a React hook. It imports `react`, which the page that loads it names in an import map.
+pub(crate) const REACT: File = File {
+    content_type: "text/javascript; charset=utf-8",
+    text: include_str!("../../static/react.js"),
 };
 /// The console's mark.
 pub(crate) const ICON: File = File {

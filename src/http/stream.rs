@@ -66,9 +66,9 @@ pub(crate) async fn stream(
         pairs.next().map(|(_, value)| value.as_str())
     };
     let unnamed = match asked("events") {
-        None => false,
+        None | Some("named") => false,
         Some("unnamed") => true,
-        Some(_) => return Err(Problem::field("events", "must be unnamed, or left out")),
+        Some(_) => return Err(Problem::field("events", "must be named or unnamed")),
     };
     let from_header = headers
         .get("last-event-id")
@@ -100,6 +100,26 @@ pub(crate) async fn stream(
         }
         Err(refusal) => Ok(refused(refusal, &headers, spread)),
     }
+}
+
+/// `GET` on the alias: the stream for clients from before, which only have `onmessage`: unnamed, also where they do not ask
+/// for it.
+pub(crate) async fn on_alias(
+    State(hub): State<Hub>,
+    State(spread): State<RetrySpread>,
+    State(proxies): State<Proxies>,
+    Extension(caller): Extension<Caller>,
+    socket: Option<Extension<SocketOffer>>,
+    peer: Option<Peer>,
+    Query(mut query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !query.iter().any(|(name, _)| name == "events") {
+        query.push(("events".to_owned(), "unnamed".to_owned()));
+    }
+    let (hub, spread, proxies) = (State(hub), State(spread), State(proxies));
+    let (caller, query) = (Extension(caller), Query(query));
+    stream(hub, spread, proxies, caller, socket, peer, query, headers).await
 }
 
 pub(crate) fn event_stream(body: Body) -> Response {

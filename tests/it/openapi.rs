@@ -21,12 +21,13 @@ use self::document::Document;
 use crate::support::TestHub;
 
 /// Routes that are files of the page, and no part of the API.
-const FILES: [&str; 5] = [
+const FILES: [&str; 6] = [
     "/",
     "/console.js",
     "/style.css",
     "/favicon.svg",
     "/campanile.js",
+    "/react.js",
 ];
 
 /// The routes of the API, with who may call each.

@@ -13,6 +13,8 @@ use super::soon;
 pub struct Open {
     /// The `Last-Event-ID` header.
     pub last_event_id: Option<String>,
+    /// Another path than the stream's own.
+    pub path: Option<&'static str>,
     /// What follows the path: `?events=unnamed`.
     pub query: &'static str,
     /// What stands in the URL instead of a header: `ticket=…`.
@@ -114,6 +116,7 @@ impl EventStream {
             .last_event_id
             .map(|id| format!("Last-Event-ID: {id}\r\n"))
             .unwrap_or_default();
+        let path = open.path.unwrap_or("/notifications/stream");
         let (query, authorization) = match open.in_url {
             Some(credential) => (format!("?{credential}"), String::new()),
             None => (
@@ -122,7 +125,7 @@ impl EventStream {
             ),
         };
         let request = format!(
-            "GET /notifications/stream{query} HTTP/1.1\r\nHost: hub\r\nAccept: text/event-stream\r\n\
+            "GET {path}{query} HTTP/1.1\r\nHost: hub\r\nAccept: text/event-stream\r\n\
              {authorization}{cursor}\r\n"
         );
         socket
