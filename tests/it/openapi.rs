@@ -20,20 +20,16 @@ use tower::ServiceExt;
 use self::document::Document;
 use crate::support::TestHub;
 
-/// Routes that are files of the page, and no part of the API.
-const FILES: [&str; 5] = [
-    "/",
-    "/console.js",
-    "/style.css",
-    "/favicon.svg",
-    "/campanile.js",
-];
+/// Whether a path is a file of the page, and no part of the API.
+fn is_file(path: &str) -> bool {
+    matches!(path, "/" | "/style.css" | "/favicon.svg") || path.ends_with(".js")
+}
 
 /// The routes of the API, with who may call each.
 fn routes() -> impl Iterator<Item = (String, String, Access)> {
     route_table()
         .into_iter()
-        .filter(|(_, path, _)| !FILES.contains(&path.as_str()))
+        .filter(|(_, path, _)| !is_file(path))
         .map(|(method, path, access)| (method.to_string(), path, access))
 }
 

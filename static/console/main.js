@@ -4,7 +4,7 @@
 // Everything a notification says is put in with textContent, and a link only after its scheme was read: a notification
 // is a stranger's text. Whether a draft is right is for the hub alone to say; the page shows its answer by the field.
 
-import { connect } from "./campanile.js";
+import { connect } from "../campanile.js";
 
 const SHOWN = 200;
 const POLL_MS = 2_000;
