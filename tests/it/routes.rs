@@ -219,6 +219,7 @@ async fn the_one_endpoint_form_serves_older_clients_on_its_path_and_on_the_alias
     assert_eq!(response.status(), 200);
     let status: Value = response.json().await.unwrap();
     assert_eq!(status["streams"]["own"], 1, "{status}");
+    assert_eq!(status["scopes"], json!([]), "{status}");
     problem(as_reader(form), 403, "a reader must not publish").await;
     hub.stop().await;
 }
