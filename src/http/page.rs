@@ -50,6 +50,16 @@ macro_rules! module {
     };
 }
 
+/// A part of its looks.
+macro_rules! style {
+    ($name:literal) => {
+        (
+            concat!("/console/", $name, ".css"),
+            file!(STYLE, "console/", $name, ".css"),
+        )
+    };
+}
+
 /// The browser client, which other pages may load as well.
 pub(crate) const CLIENT: File = file!(SCRIPT, "campanile.js");
 /// The whole API, as OpenAPI 3.1.
@@ -58,9 +68,39 @@ pub(crate) const API: File = file!(JSON, "openapi.json");
 /// The console, by the paths at which its files are served.
 pub(crate) const CONSOLE: &[(&str, File)] = &[
     ("/", file!(HTML, "index.html")),
-    ("/style.css", file!(STYLE, "style.css")),
     ("/favicon.svg", file!(IMAGE, "favicon.svg")),
+    style!("base"),
+    style!("tower"),
+    style!("forms"),
+    style!("rooms"),
+    module!("api"),
+    module!("chart"),
+    module!("connection"),
+    module!("curl"),
+    module!("deliveries"),
+    module!("dialog"),
+    module!("dom"),
+    module!("duplicates"),
+    module!("endpoint"),
+    module!("endpoint-fields"),
+    module!("form"),
+    module!("inbox"),
+    module!("keys"),
+    module!("listing"),
     module!("main"),
+    module!("notice"),
+    module!("now"),
+    module!("outcome"),
+    module!("pulse"),
+    module!("queue"),
+    module!("reminders"),
+    module!("route"),
+    module!("rung"),
+    module!("send"),
+    module!("storeys"),
+    module!("story"),
+    module!("webhooks"),
+    module!("words"),
 ];
 
 impl File {

@@ -1,8 +1,8 @@
 // The console as a test sees it: opened by the sign-in link, read through its hooks, and watched for what a page must
 // never do.
 //
-// Watched are violations of the Content-Security-Policy, exceptions, errors in the browser's console, and navigations:
-// a page that reloaded would show the right notifications for the wrong reason.
+// Watched are violations of the Content-Security-Policy, exceptions, errors in the browser's console, and loads: a page
+// that reloaded would show the right notifications for the wrong reason.
 
 import assert from "node:assert/strict";
 
@@ -17,7 +17,7 @@ const FAILED_REQUEST =
 export class ConsolePage {
   #page;
   #faults = [];
-  #navigations = 0;
+  #loads = 0;
 
   /** Use {@link ConsolePage.open}. */
   constructor(page) {
@@ -46,10 +46,21 @@ export class ConsolePage {
     });
     await page.goto(link);
     await it.connected();
-    page.on("framenavigated", () => {
-      it.#navigations += 1;
+    page.on("load", () => {
+      it.#loads += 1;
     });
     return it;
+  }
+
+  /** The page itself, for what only one test does. */
+  get page() {
+    return this.#page;
+  }
+
+  /** Goes to a room, as by its link in the tower, and waits until it is open. */
+  async enter(room) {
+    await this.#page.click(`#rooms a[data-room="${room}"]`);
+    await this.#page.waitForSelector(`body[data-room="${room}"] #heading`);
   }
 
   /** Resolves once the page says that its stream is open. */
@@ -64,15 +75,19 @@ export class ConsolePage {
 
   /** Fills in the form and sends it. */
   async send({ audience, target, message, title }) {
-    await this.#page.selectOption("#audience", audience);
-    if (target !== undefined) await this.#page.fill("#target", target);
-    if (title !== undefined) await this.#page.fill("#title", title);
-    await this.#page.fill("#message", message);
+    await this.enter("send");
+    await this.#page.click("#empty-button");
+    if (audience === "everyone") await this.#page.check("#send-everyone");
+    if (audience === "user") await this.#page.fill("#send-users", target);
+    if (audience === "role") await this.#page.fill("#send-roles", target);
+    if (title !== undefined) await this.#page.fill("#send-title", title);
+    await this.#page.fill("#send-message", message);
     await this.#page.click("#send-button");
   }
 
   /** Sends a test notification to oneself. */
   async sendTest() {
+    await this.enter("send");
     await this.#page.click("#test-button");
   }
 
@@ -120,6 +135,6 @@ export class ConsolePage {
   assertClean({ serverWentAway = false } = {}) {
     const faults = this.#faults.filter((fault) => !(serverWentAway && FAILED_REQUEST.test(fault)));
     assert.deepEqual(faults, [], "the browser's console holds nothing unexpected");
-    assert.equal(this.#navigations, 0, "the page was not reloaded");
+    assert.equal(this.#loads, 0, "the page was not reloaded");
   }
 }

@@ -22,7 +22,10 @@ use crate::support::TestHub;
 
 /// Whether a path is a file of the page, and no part of the API.
 fn is_file(path: &str) -> bool {
-    matches!(path, "/" | "/style.css" | "/favicon.svg") || path.ends_with(".js")
+    path == "/"
+        || [".js", ".css", ".svg"]
+            .iter()
+            .any(|ending| path.ends_with(ending))
 }
 
 /// The routes of the API, with who may call each.

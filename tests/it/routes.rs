@@ -572,19 +572,24 @@ async fn origins_that_are_configured_may_call_across_sites_and_are_told_errors_t
 #[tokio::test]
 async fn embedded_files_come_once_and_the_page_with_a_strict_policy() {
     let hub = TestHub::start().await;
-    let script = "text/javascript; charset=utf-8";
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/static/console");
-    let modules: Vec<String> = std::fs::read_dir(folder)
-        .expect("the console's modules")
+    let console: Vec<String> = std::fs::read_dir(folder)
+        .expect("the console's files")
         .map(|file| file.expect("a file").file_name())
         .map(|name| format!("/console/{}", name.to_str().expect("UTF-8")))
         .collect();
-    assert!(modules.iter().any(|path| path == "/console/main.js"));
-    let modules = modules.iter().map(|path| (path.as_str(), script));
-    for (path, content_type) in modules.chain([
+    assert!(console.iter().any(|path| path == "/console/main.js"));
+    let console = console.iter().map(|path| {
+        let content_type = match path.rsplit_once('.') {
+            Some((_, "js")) => "text/javascript; charset=utf-8",
+            Some((_, "css")) => "text/css; charset=utf-8",
+            _ => panic!("{path} is neither code nor looks"),
+        };
+        (path.as_str(), content_type)
+    });
+    for (path, content_type) in console.chain([
         ("/", "text/html; charset=utf-8"),
         ("/campanile.js", "text/javascript; charset=utf-8"),
-        ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
         ("/openapi.json", "application/json"),
     ]) {
