@@ -50,6 +50,8 @@ pub const ENDPOINT_CHANGED: &str = "endpoint_changed";
 pub const ENDPOINT_DISABLED: &str = "endpoint_disabled";
 /// An administrator deleted one.
 pub const ENDPOINT_DELETED: &str = "endpoint_deleted";
+/// An administrator looked into a user's inbox.
+pub const INBOX_VIEWED: &str = "inbox_viewed";
 /// An API key was made.
 pub const KEY_CREATED: &str = "key_created";
 /// An API key was revoked.
@@ -86,6 +88,7 @@ pub const ALL: &[&str] = &[
     ENDPOINT_CHANGED,
     ENDPOINT_DISABLED,
     ENDPOINT_DELETED,
+    INBOX_VIEWED,
     KEY_CREATED,
     KEY_REVOKED,
     ACCEPT_FAILED,

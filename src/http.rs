@@ -11,6 +11,7 @@ mod body;
 mod cancel;
 mod deliveries;
 mod handover;
+mod inbox;
 mod keys;
 mod metrics;
 mod page;
@@ -68,7 +69,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
     let mut routes = vec![
         get("/notifications/stream", Reader, stream::stream).without_head(),
         post("/notifications", ByAction, publish::one_endpoint),
-        get("/notifications", Known, deliveries::by_reference),
+        get("/notifications", Known, inbox::list),
         post(
             "/notifications/create-and-notify",
             Publish,
@@ -79,6 +80,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         post("/notifications/test", Reader, publish::test),
         post("/notifications/{id}/read", Reader, reading::read),
         post("/notifications/read-all", Reader, reading::read_all),
+        get("/notifications/{id}", ReaderOrAdmin, inbox::one),
         delete("/notifications/{id}", Publish, cancel::cancel),
         get(
             "/notifications/{id}/deliveries",

@@ -5,6 +5,7 @@
 //! verdicts go back to the store. Nothing in here waits for a reader.
 
 mod cancelling;
+mod inbox;
 mod observe;
 mod pruning;
 mod publishing;
@@ -41,10 +42,11 @@ use crate::retention;
 use crate::retry::Retry;
 use crate::schedule::Schedule;
 use crate::status::{self, Status};
-use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError};
+use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError, Viewer};
 use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
 
 pub use self::cancelling::CancelError;
+pub use self::inbox::InboxError;
 pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
@@ -277,7 +279,7 @@ impl Hub {
     /// # Errors
     /// If the store does not answer.
     pub async fn lookup(&self, which: Which, reader: Option<&User>) -> Result<Lookup, StoreError> {
-        let viewer = reader.map(reading::viewer);
+        let viewer = reader.map(Viewer::from);
         self.0.store.lookup(LookupQuery { which, viewer }).await
     }
 

@@ -15,7 +15,7 @@ use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
 use crate::events;
-use crate::hub::{PublishError, ReadError};
+use crate::hub::{InboxError, PublishError, ReadError};
 use crate::notification::{FieldError, InvalidDraft, LAPSED};
 use crate::store::{Conflict, Refused, StoreError};
 
@@ -77,6 +77,18 @@ impl Problem {
     /// 404.
     pub(crate) fn not_found(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::NOT_FOUND, detail)
+    }
+
+    /// 404 for what is not in an inbox, whether it exists or not: ids cannot be probed.
+    pub(crate) fn not_in_this_inbox() -> Self {
+        Self::not_found("there is no such notification in this inbox")
+    }
+
+    /// 403 for whoever has none.
+    pub(crate) fn no_inbox() -> Self {
+        Self::forbidden(
+            "an API key has no inbox; with the scope admin it may look into a user's: ?user=",
+        )
     }
 
     /// 405: the path knows only these methods.
@@ -294,10 +306,21 @@ impl From<Refused> for Problem {
 impl From<ReadError> for Problem {
     fn from(error: ReadError) -> Self {
         match error {
-            ReadError::Unknown => Self::not_found("there is no such notification in this inbox"),
+            ReadError::Unknown => Self::not_in_this_inbox(),
             ReadError::NotOfThisLog => Self::field("upTo", "is not an event id of this hub's log"),
             ReadError::Draining => Self::draining(),
             ReadError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<InboxError> for Problem {
+    fn from(error: InboxError) -> Self {
+        match error {
+            InboxError::NotOfThisLog => {
+                Self::field("before", "is not an event id of this hub's log")
+            }
+            InboxError::Store(error) => error.into(),
         }
     }
 }

@@ -179,11 +179,7 @@ pub(crate) async fn list(
         next_cursor: Option<String>,
     }
     let now = Timestamp::now();
-    let overdue = match fields.text("overdue")?.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::field("overdue", "must be true or false")),
-    };
+    let overdue = fields.flag("overdue")?;
     let query = ReminderQuery {
         publisher: (!caller.scopes().admin).then(|| caller.publisher()),
         overdue_at: overdue.then_some(now),

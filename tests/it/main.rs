@@ -15,6 +15,7 @@ mod events;
 mod faults;
 mod gaps;
 mod heartbeats;
+mod inbox;
 mod metrics;
 mod model;
 mod once;

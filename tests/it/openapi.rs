@@ -88,6 +88,7 @@ async fn limits_in_the_document_are_those_of_the_code() {
     let document = Document::of(&hub).await;
     let draft = "/components/schemas/DraftFields/properties";
     let batch = "/paths/~1notifications~1batch/post/requestBody";
+    let listing = "/paths/~1notifications/get/parameters";
     for (place, limit) in [
         (
             "/components/schemas/Draft/x-max-bytes",
@@ -159,6 +160,18 @@ async fn limits_in_the_document_are_those_of_the_code() {
         (
             "/components/schemas/Unread/oneOf/0/maximum",
             inbox::MAX_UNREAD,
+        ),
+        (
+            "/components/schemas/Inbox/properties/notifications/maxItems",
+            inbox::MAX_PAGE,
+        ),
+        (&format!("{listing}/1/schema/maxItems"), inbox::MAX_FILTER),
+        (&format!("{listing}/2/schema/maxItems"), inbox::MAX_FILTER),
+        (&format!("{listing}/3/schema/maximum"), inbox::MAX_PAGE),
+        (&format!("{listing}/3/schema/default"), inbox::DEFAULT_PAGE),
+        (
+            "/components/parameters/InboxRole/schema/maxItems",
+            limits::MAX_ROLES,
         ),
     ] {
         assert_eq!(document.at(place), &json!(limit), "{place}");
@@ -241,6 +254,17 @@ async fn a_draft_has_the_documented_fields_and_no_other_and_the_hub_takes_the_ex
             hub.publish(draft).await;
         }
     }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_item_of_the_inbox_has_what_receivers_see_its_place_and_whether_it_is_read() {
+    let hub = TestHub::start().await;
+    let document = Document::of(&hub).await;
+    let mut due = names(document.at("/components/schemas/Notification/properties"));
+    due.extend(["eventId", "read"]);
+    let item = names(document.at("/components/schemas/InboxItem/properties"));
+    assert_eq!(item, due);
     hub.stop().await;
 }
 
