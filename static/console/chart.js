@@ -20,12 +20,13 @@ const GAP_MS = 70_000;
 /**
  * @param {object} options
  * @param {string} options.title
+ * @param {string} [options.short] the title where there is little room
  * @param {{key: string, label: string}[]} options.series the first is the one whose number is large
  * @param {(value: number) => string} options.say a value in words
  * @param {(highest: number) => number} [options.scale] where the axis ends
  * @param {(at: number|null) => void} options.point the moment that is pointed at, for all charts at once
  */
-export function chart({ title, series, say, scale = niceCount, point }) {
+export function chart({ title, short = title, series, say, scale = niceCount, point }) {
   const [main, ...others] = series;
   const number = el("p", { class: "number" }, "–");
   const note = el("p", { class: "note" });
@@ -48,7 +49,7 @@ export function chart({ title, series, say, scale = niceCount, point }) {
   const element = el(
     "figure",
     { class: "chart" },
-    el("figcaption", {}, title),
+    el("figcaption", {}, short),
     number,
     note,
     el("div", { class: "plot" }, drawing, ceiling),

@@ -99,7 +99,7 @@ function openSearch({ body, query, signal, pulse }) {
     },
   });
   fill(body, finder.element, search.element, el("section", { "aria-label": "Found" }, list.element));
-  if (asked.whose === "anybody" && !pulse.admin) {
+  if (!asked.name && !pulse.admin) {
     list.say(el("p", {}, "Say for which user or role: what others published is for administrators."));
     return undefined;
   }

@@ -23,7 +23,7 @@ export async function openEndpoint({ body, entitle, segments: [id], query, signa
   const answer = el("div", { id: "tested" });
   const actions = el("div", { class: "actions" });
   const changing = changeForm();
-  const past = history(id, query.get("status") ?? "", signal, redeliver);
+  const past = history(id, query.get("status") ?? "", signal, (one) => redeliver(one));
   const again = redeliverForm();
   fill(body, back, about, actions, said, answer, changing.element, past.element, again.element);
 
@@ -179,7 +179,7 @@ function history(id, status, signal, redeliver) {
         { head: "Tells", cell: ({ type, notificationId }) => (notificationId ? [TOPICS[type] ?? type, " ", roomLink(to("deliveries", [notificationId]), el("code", { title: notificationId }, tail(notificationId)))] : (TOPICS[type] ?? type)) },
         { head: "Status", cell: (row) => outcomeMark(row.status) },
         { head: "Tries", cell: ({ attempts }) => count(attempts), kind: "number" },
-        { head: "Answer", cell: ({ answerStatus, answer, error }) => [answerStatus, error && [" ", text(error)], answer && el("pre", { class: "excerpt" }, answer)], kind: "wide" },
+        { head: "Answer", cell: answered, kind: "wide" },
         { head: "Next try", cell: ({ nextAt }) => time(nextAt) },
         { head: "To do", cell: (row) => ["sent", "failed"].includes(row.status) && button("Send again", () => redeliver(row.id)), kind: "act" },
       ],
@@ -199,5 +199,11 @@ function history(id, status, signal, redeliver) {
   );
   return { element, list };
 }
+
+/** What the last try came to. An error of an answer names its status. */
+export const answered = ({ answerStatus, answer, error }) => [
+  error ? text(error) : answerStatus,
+  answer && el("pre", { class: "excerpt", tabindex: "0" }, answer),
+];
 
 const TOPICS = { "notification.undelivered": "undelivered", "notification.created": "published", "webhook.test": "a test" };

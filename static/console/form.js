@@ -56,8 +56,9 @@ export function tick(id, label, { checked, ...on } = {}) {
 }
 
 /**
- * Several names, below where they are typed: what is typed becomes one of them at Enter, when another field is gone to, and when it is asked for,
- * so that nothing typed is forgotten. What is pasted is cut at its lines, since no name can hold one.
+ * Several names, below where they are typed. What is typed becomes one of them at Enter, and counts before that as well, so
+ * that none is forgotten; not when it is left, because the page would move under a pointer that presses a button. What is
+ * pasted is cut at its lines, since no name can hold one.
  */
 export function names(id, { what, list }) {
   const chosen = [];
@@ -106,7 +107,6 @@ export function names(id, { what, list }) {
     event.preventDefault();
     take(`${input.value}${pasted}`);
   });
-  input.addEventListener("change", () => take());
   const self = {
     element,
     input,

@@ -81,10 +81,14 @@ export const inbox = {
     fill(
       body,
       search.element,
-      status,
-      own
-        ? el("div", { class: "actions" }, readAll, button("Look again", () => list.show(), { kind: "quiet", id: "look-again" }))
-        : el("p", { class: "aside" }, `As they see it with ${asked.roles.length ? `the roles ${asked.roles.join(", ")}` : "no role"}. Only they can mark it read. That you look is recorded.`),
+      el(
+        "div",
+        {},
+        status,
+        own
+          ? el("div", { class: "actions" }, readAll, button("Look again", () => list.show(), { kind: "quiet", id: "look-again" }))
+          : el("p", { class: "aside" }, `As they see it with ${asked.roles.length ? `the roles ${asked.roles.join(", ")}` : "no role"}. Only they can mark it read. That you look is recorded.`),
+      ),
       el("section", { "aria-label": "Notifications" }, list.element),
     );
     return list.begin().catch((refusal) => {

@@ -28,6 +28,7 @@ export function listing({ load, into, empty, what = "row", many: several }) {
     const mine = ++turn;
     more.disabled = true;
     said.textContent = anew ? "Asking the hub." : "";
+    said.classList.remove("problem");
     try {
       let page;
       let cursor = anew ? undefined : next;
@@ -47,6 +48,8 @@ export function listing({ load, into, empty, what = "row", many: several }) {
       said.textContent = shown ? `${many(shown, what, several)}${next === undefined ? "." : ", and there are more."}` : "";
       if (!shown && next !== undefined) said.textContent = "Nothing so far; there is more to look through.";
       said.classList.remove("problem");
+      // A list that is whole shows how long it is; its number is for those who do not see it.
+      said.classList.toggle("unseen", shown > 0 && next === undefined);
     } catch (error) {
       if (mine !== turn || error.name === "AbortError") return;
       if (anew) {
@@ -55,6 +58,7 @@ export function listing({ load, into, empty, what = "row", many: several }) {
         next = undefined;
       }
       said.textContent = tell ? error.message : "";
+      said.classList.remove("unseen");
       said.classList.add("problem");
       nothing.hidden = true;
       into.element.hidden = shown === 0;

@@ -121,8 +121,8 @@ function charts(pulse) {
     say: count,
     point,
   });
-  const oldest = chart({ title: "Oldest that is owed", series: [{ key: "oldestMs", label: "age" }], say: (ms) => (ms ? age(ms) : "0 s"), scale: niceAge, point });
-  const rate = chart({ title: "Deliveries a second", series: [{ key: "rate", label: "deliveries a second" }], say: perSecond, scale: niceCount, point });
+  const oldest = chart({ title: "Age of the oldest that is owed", short: "Oldest owed", series: [{ key: "oldestMs", label: "age" }], say: (ms) => (ms ? age(ms) : "0 s"), scale: niceAge, point });
+  const rate = chart({ title: "Deliveries a second", short: "Deliveries/s", series: [{ key: "rate", label: "deliveries a second" }], say: perSecond, scale: niceCount, point });
   const all = [
     [streams, () => many(status((hub) => hub.streams.users), "user")],
     [
@@ -199,7 +199,7 @@ function whoIsHere(signal, pulse) {
     caption: "Streams by role",
     columns: [
       { head: "Role", cell: ({ role }) => text(role) },
-      { head: "Streams", cell: ({ n, most }) => bar(n, most), kind: "bar" },
+      { head: "Streams", cell: ({ n, most }) => bar(n, most), kind: "gauge" },
     ],
   });
   const users = table({

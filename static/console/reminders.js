@@ -83,7 +83,7 @@ async function openOne({ body, entitle, segments: [key], query, signal, pulse })
   entitle(`Reminder ${key}`, ["Reminder ", text(key)]);
   const back = el("p", { class: "back" }, roomLink(to("reminders"), "All reminders"));
   const history = listing({
-    what: "time",
+    what: "publication",
     into: table({
       caption: "What was published of it",
       quiet: true,
@@ -111,7 +111,7 @@ async function openOne({ body, entitle, segments: [key], query, signal, pulse })
       error && [": ", text(error)],
     );
   const said = el("p", { class: "said", role: "status" });
-  const about = el("div", {});
+  const about = el("div", { class: "stack" });
   fill(body, back, about, el("section", { "aria-labelledby": "history-heading" }, el("h2", { id: "history-heading" }, "History"), history.element));
   try {
     const reminder = await get(["reminders", key], { query: { publisher }, signal });

@@ -4,11 +4,12 @@
 import { get, post, remove } from "./api.js";
 import { confirm } from "./dialog.js";
 import { button, el, facts, fill, roomLink, table, text, time } from "./dom.js";
+import { answered } from "./endpoint.js";
 import { listing } from "./listing.js";
 import { parts, severityOf } from "./notice.js";
 import { outcomeMark } from "./outcome.js";
 import { to } from "./route.js";
-import { count, cut, many, moment, recipient, sentence } from "./words.js";
+import { count, cut, many, moment, recipient, sentence, tail } from "./words.js";
 
 /** Who is of more interest comes first. */
 const ORDER = ["failed", "cancelled", "expired", "processing", "pending", "sent"];
@@ -33,12 +34,13 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
     return;
   }
   const { notification, notificationId } = story;
+  const endpoints = pulse.admin && webhooks.length ? (await get(["webhooks"], { signal })).endpoints : [];
   const name = story.reference ?? notification.title ?? notification.message;
   entitle(cut(name, 60), text(cut(name, 120)));
   const said = el("p", { class: "said", role: "status" });
   const again = () => openStory({ body, entitle, segments: [which], signal, pulse });
 
-  const actions = [button("Ask again", again, { id: "story-again" })];
+  const actions = [button("Ask again", again, { id: "story-again", kind: "quiet" })];
   if (story.status === "scheduled" || story.status === "failed") {
     const label = story.status === "scheduled" ? "Cancel it" : "Withdraw it";
     actions.push(button(label, () => cancel(), { kind: "danger", id: "story-cancel" }));
@@ -66,8 +68,7 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
   fill(
     body,
     back,
-    el("div", { class: "verdict" }, explained(story)),
-    el("div", { class: "actions" }, actions, said),
+    el("div", {}, el("div", { class: "verdict" }, explained(story)), el("div", { class: "actions" }, actions, said)),
     el(
       "section",
       { class: "letter", "aria-label": "As its receivers see it", data: { severity: severityOf(notification) } },
@@ -85,7 +86,7 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
       ["Cancelled", story.cancelledAt && [time(story.cancelledAt), " by ", text(story.cancelledBy ?? "")]],
     ]),
     recipients(story),
-    told(webhooks, notificationId, signal, pulse),
+    told(webhooks, endpoints, notificationId, signal, pulse),
   );
 }
 
@@ -102,7 +103,7 @@ function explained({ status, deliverAt, cancelledAt, cancelledBy, deliveries, ki
   const head =
     deliveries.length === 1
       ? null
-      : el("p", {}, `It was for ${many(deliveries.length, "recipient")}: ${all}.`);
+      : el("p", {}, `It was for ${many(deliveries.length, "recipient")}: ${counts.length === 1 ? `each ${EACH[counts[0][0]]}` : all}.`);
   const wrong = sorted.filter(({ outcome }) => outcome !== "sent");
   const worth = wrong.length ? wrong : sorted.slice(0, 1);
   const sentences = deliveries.length > 1 && !wrong.length ? [] : worth.slice(0, EXPLAINED).map((one) => el("li", {}, why(one, kind)));
@@ -113,7 +114,8 @@ function explained({ status, deliverAt, cancelledAt, cancelledBy, deliveries, ki
   ].filter(Boolean);
 }
 
-const SAID = { failed: "did not take it", cancelled: "had it withdrawn", expired: "came too late", processing: "is being asked after", pending: "is owed it", sent: "got it" };
+const SAID = { failed: "did not take it", cancelled: "had it withdrawn", expired: "came too late", processing: "being asked after", pending: "owed it", sent: "got it" };
+const EACH = { ...SAID, processing: "is being asked after", pending: "is owed it" };
 
 const inOrder = (deliveries) => [...deliveries].sort((a, b) => ORDER.indexOf(a.outcome) - ORDER.indexOf(b.outcome));
 
@@ -166,16 +168,23 @@ function whose(to_) {
   return to_.kind === "everyone" ? words : roomLink(to("deliveries", [], { [to_.kind]: to_.id }), words);
 }
 
-function told(webhooks, notificationId, signal, pulse) {
+/** By its address, where that is known. */
+function endpointNamed(id, endpoints, pulse) {
+  const known = endpoints.find((one) => one.id === id);
+  const name = known ? text(known.url) : el("code", { title: id }, tail(id));
+  return pulse.admin ? roomLink(to("webhooks", [id]), name) : name;
+}
+
+function told(webhooks, endpoints, notificationId, signal, pulse) {
   if (!webhooks.length) return el("p", { class: "aside" }, "No webhook told of it.");
   const said = el("p", { class: "said", role: "status" });
   const rows = table({
     caption: "Webhooks that told of it",
     columns: [
-      { head: "Endpoint", cell: ({ endpointId }) => (pulse.admin ? roomLink(to("webhooks", [endpointId]), el("code", {}, endpointId)) : el("code", {}, endpointId)) },
+      { head: "Endpoint", cell: ({ endpointId }) => endpointNamed(endpointId, endpoints, pulse) },
       { head: "Status", cell: ({ status }) => outcomeMark(status) },
       { head: "Tries", cell: ({ attempts }) => count(attempts), kind: "number" },
-      { head: "Answer", cell: ({ answerStatus, answer, error }) => [answerStatus, error && [" ", text(error)], answer && el("pre", { class: "excerpt" }, answer)], kind: "wide" },
+      { head: "Answer", cell: answered, kind: "wide" },
       { head: "Changed", cell: ({ changedAt }) => time(changedAt) },
       { head: "Next try", cell: ({ nextAt }) => time(nextAt) },
       pulse.admin && { head: "To do", cell: ({ id, status }) => ["sent", "failed"].includes(status) && button("Send again", () => again(id)), kind: "act" },

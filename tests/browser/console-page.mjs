@@ -5,13 +5,47 @@
 // that reloaded would show the right notifications for the wrong reason.
 
 import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+
+import { chromium } from "playwright-core";
+
+/** The Chromium that is installed here. */
+const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** How long the page may take until it shows what it should, in milliseconds: a backoff is 30 s at the most. */
 const SHOWN_LIMIT_MS = 90_000;
 
+/** How long until it says what it has only to be told, in milliseconds: what is counted is asked for once a minute. */
+const SAID_LIMIT_MS = 20_000;
+
+/** What the browser notes of a request that was refused: expected where a test asks for what the hub refuses. */
+const REFUSED_REQUEST = /^Failed to load resource: the server responded with a status of 4\d\d/;
+
 /** What the browser itself notes when a request fails: expected where a test takes the server away. */
 const FAILED_REQUEST =
   /^Failed to load resource: (net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|ABORTED)|the server responded with a status of 50[23])/;
+
+/**
+ * A Chromium whose profile is a new, empty directory that goes with it. Its own errands are switched off, and no name but
+ * loopback's resolves: nothing here talks to anybody but the hub.
+ */
+export function launch() {
+  assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing: tests/run installs it`);
+  return chromium.launch({
+    executablePath: CHROMIUM,
+    args: [
+      "--headless",
+      "--no-sandbox",
+      "--disable-gpu",
+      "--disable-quic",
+      "--no-first-run",
+      "--disable-background-networking",
+      "--disable-component-update",
+      "--disable-sync",
+      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+    ],
+  });
+}
 
 /** One open console. */
 export class ConsolePage {
@@ -122,6 +156,61 @@ export class ConsolePage {
     );
   }
 
+  /** Goes to an address within the page, such as `#/deliveries?user=42`, and waits until that is open. */
+  async at(hash) {
+    await this.#page.evaluate((to) => {
+      document.getElementById("heading")?.remove();
+      if (location.hash === to) dispatchEvent(new Event("hashchange"));
+      else location.hash = to;
+    }, hash);
+    await this.#page.waitForSelector("#heading");
+  }
+
+  /** Waits until an element's text fits. */
+  async says(selector, pattern) {
+    try {
+      await this.#page.waitForFunction(
+        ([where, source, flags]) => {
+          const regexp = new RegExp(source, flags);
+          return [...document.querySelectorAll(where)].some((element) => regexp.test(element.textContent));
+        },
+        [selector, pattern.source, pattern.flags],
+        { timeout: SAID_LIMIT_MS },
+      );
+    } catch (error) {
+      const texts = await this.#page.$$eval(selector, (found) => found.map((element) => element.textContent));
+      throw new Error(`${selector} does not say ${pattern}: ${JSON.stringify(texts)}`, { cause: error });
+    }
+  }
+
+  /** The rows of the table with this caption: of each, the texts of its cells by the heads of their columns. */
+  rows(caption) {
+    return this.#page.$$eval(
+      "table",
+      (tables, wanted) => {
+        const table = tables.find((one) => !one.hidden && one.caption.textContent.startsWith(wanted));
+        return [...(table?.tBodies[0].rows ?? [])].map((row) =>
+          Object.fromEntries([...row.cells].map((cell) => [cell.dataset.label, cell.textContent])),
+        );
+      },
+      caption,
+    );
+  }
+
+  /** Waits until the table with this caption has so many rows, and gives them. */
+  async hasRows(caption, count) {
+    const seen = ([wanted, many]) => {
+      const table = [...document.querySelectorAll("table")].find((one) => !one.hidden && one.caption.textContent.startsWith(wanted));
+      return (table?.tBodies[0].rows.length ?? 0) === many;
+    };
+    try {
+      await this.#page.waitForFunction(seen, [caption, count], { timeout: SAID_LIMIT_MS });
+    } catch (error) {
+      throw new Error(`"${caption}" has not ${count} rows: ${JSON.stringify(await this.rows(caption))}`, { cause: error });
+    }
+    return this.rows(caption);
+  }
+
   /** A function's value in the page. */
   evaluate(code, argument) {
     return this.#page.evaluate(code, argument);
@@ -130,10 +219,12 @@ export class ConsolePage {
   /**
    * Fails if the page has done what it must not.
    *
-   * @param {{serverWentAway?: boolean}} [circumstances] whether the browser may have noted failed requests
+   * @param {{serverWentAway?: boolean, refused?: boolean}} [circumstances] whether the browser may have noted requests
+   *   that failed, or that the hub refused
    */
-  assertClean({ serverWentAway = false } = {}) {
-    const faults = this.#faults.filter((fault) => !(serverWentAway && FAILED_REQUEST.test(fault)));
+  assertClean({ serverWentAway = false, refused = false } = {}) {
+    const expected = [serverWentAway && FAILED_REQUEST, refused && REFUSED_REQUEST].filter(Boolean);
+    const faults = this.#faults.filter((fault) => !expected.some((pattern) => pattern.test(fault)));
     assert.deepEqual(faults, [], "the browser's console holds nothing unexpected");
     assert.equal(this.#loads, 0, "the page was not reloaded");
   }
