@@ -135,7 +135,7 @@ export async function openEndpoint({ body, entitle, segments: [id], query, signa
     const since = line("redeliver-since", { value: "24h" });
     const it = form({
       id: "redeliver",
-      content: field(since, "Failed since", { hint: "How long ago, or a time." }),
+      content: field(since, "Failed since", { hint: "How long ago, or a time. Tests are left out." }),
       actions: [el("button", { type: "submit", id: "redeliver-button" }, "Send all of them again")],
       async submit() {
         const sure = await confirm({

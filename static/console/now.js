@@ -22,7 +22,7 @@ export const now = {
       ownOnly(body, signal, pulse);
       return;
     }
-    const verdict = el("div", { class: "verdict" });
+    const verdict = el("div", { class: "verdict", role: "status" });
     const figures = charts(pulse);
     const here = whoIsHere(signal, pulse);
     fill(body, verdict, figures.element, here.element);
@@ -85,7 +85,7 @@ function judge(element, { status, fresh, diagnosis, overdue, endpoints }) {
     element,
     el(
       "ul",
-      { class: "findings", role: "status" },
+      { class: "findings" },
       lines.map(([kind, words, where]) =>
         el(
           "li",

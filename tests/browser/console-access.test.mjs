@@ -51,7 +51,7 @@ async function furnish() {
   await operator.call("PUT", `/reminders/${long}`, { ...draft, dueAt: new Date(Date.now() - 200_000_000).toISOString(), repeatEvery: "24h", targetRoles: [long] });
   await operator.call("PUT", "/reminders/later", { ...draft, dueAt: new Date(Date.now() + 200_000_000).toISOString(), targetRoles: ["X"] });
   await operator.call("POST", "/keys", { name: long, scopes: ["publish"] });
-  await operator.failed(13);
+  await operator.failed(14);
   await operator.until("webhooks have failed", `/webhooks/${id}/deliveries?status=failed`, ({ deliveries }) => deliveries.length >= 3);
   return [
     ["#/now", ".here tbody tr"],
@@ -99,10 +99,12 @@ for (const colorScheme of ["light", "dark"]) {
     rooms = await furnish();
     const page = await open({ colorScheme, reducedMotion: "reduce" });
     await page.evaluate(axe.source);
+    const found = [];
     for (const room of rooms) {
       await enter(page, room);
-      assert.deepEqual(await faults(page), [], room[0]);
+      found.push(...(await faults(page)).map((fault) => `${room[0]} ${fault}`));
     }
+    assert.deepEqual(found, []);
     // What is asked, what is refused, and who is not signed in.
     await enter(page, rooms[1]);
     await page.page.click("#empty-button");
@@ -125,19 +127,21 @@ test("on a phone no room is wider than the screen, and the rooms fold away", LIM
   rooms = await furnish();
   const page = await open({ viewport: { width: 360, height: 740 }, isMobile: true, hasTouch: true });
   const { page: it } = page;
+  const found = [];
   for (const room of rooms) {
     await enter(page, room);
     const wide = await page.evaluate(() => {
       const limit = document.documentElement.clientWidth;
       const beyond = [...document.querySelectorAll("body *")].filter((one) => {
         const { right, width } = one.getBoundingClientRect();
-        // What scrolls within its own frame, such as a long line of code, is not the page's.
-        return width > 1 && right > limit + 0.5 && !one.closest("pre, svg");
+        // What scrolls within its own frame, such as a long line of code, is not the page's; heads of tables are only heard.
+        return width > 1 && right > limit + 0.5 && !one.closest("pre, svg, thead");
       });
       return { page: document.documentElement.scrollWidth - limit, beyond: beyond.slice(0, 3).map((one) => one.outerHTML.slice(0, 120)) };
     });
-    assert.deepEqual(wide, { page: 0, beyond: [] }, room[0]);
+    if (wide.page > 0 || wide.beyond.length) found.push([room[0], wide]);
   }
+  assert.deepEqual(found, []);
   assert.equal(await it.isVisible("#rooms"), false);
   await it.tap("#menu");
   assert.equal(await it.getAttribute("#menu", "aria-expanded"), "true");

@@ -61,7 +61,7 @@ test("whatever a field holds, it is shown as text in every room, and nothing of 
   const page = await ConsolePage.open(context, hub.signInLink);
 
   // To the console itself, live; to a name that is markup, present and away; under a key, twice; and as a reminder.
-  const live = await operator.publish({ ...draft, targetUserIds: ["console", NAME], targetRoles: ["ADMIN", NAME], link: "/relative?<img src=x onerror=alert(1)>" });
+  const live = await operator.publish({ ...draft, targetUserIds: ["console", NAME], targetRoles: ["ADMIN", NAME], link: "/relative?<img/src=x/onerror=window.harmed=6>" });
   await page.shows(live.notificationId);
   await operator.publish({ ...draft, targetUserId: `${NAME} away`, idempotencyKey: NAME });
   await operator.publish({ ...draft, targetUserId: `${NAME} away`, idempotencyKey: NAME });
