@@ -12,7 +12,7 @@ const LOOK_MS = 60_000;
 /** How far back the charts go. */
 export const WINDOW_MS = 600_000;
 /** The most overdue reminders that are counted. */
-const MAX_OVERDUE = 100;
+const MAX_OVERDUE = 20;
 
 /**
  * The pulse: `status` after each answer, `stale` when one is missing, `look` after the slow questions.

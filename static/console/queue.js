@@ -6,6 +6,7 @@ import { confirm, copyable } from "./dialog.js";
 import { button, el, facts, fill, roomLink, table, text } from "./dom.js";
 import { field, form, line, tick } from "./form.js";
 import { listing } from "./listing.js";
+import { minutes } from "./minutes.js";
 import { outcomeMark } from "./outcome.js";
 import { to } from "./route.js";
 import { age, ago, count, many, recipient, sentence, tail } from "./words.js";
@@ -27,6 +28,9 @@ export const queue = {
     const said = el("p", { class: "said", role: "status" });
     const release = unlocking(pulse, () => refresh());
     const waiting = whoWaits(signal);
+    const figures = minutes(pulse, ["waiting", "oldest"]);
+    for (const event of ["status", "stale"]) pulse.addEventListener(event, figures.draw, { signal });
+    figures.draw();
     fill(
       body,
       el(
@@ -37,6 +41,7 @@ export const queue = {
         said,
       ),
       diagnosis,
+      figures.element,
       el("section", { "aria-labelledby": "waits-heading" }, el("h2", { id: "waits-heading" }, "Who waits"), waiting.element),
       release.element,
       numbers,

@@ -45,7 +45,8 @@ async function suggest({ suggestUsers, suggestRoles }, signal, pulse) {
   const { hubs } = pulse.status;
   suggestRoles(hubs.flatMap((hub) => Object.keys(hub.streams.byRole)));
   if (hubs.reduce((all, hub) => all + hub.streams.total, 0) > MAX_STREAMS_ASKED) return;
-  const { connections } = await get(["notifications", "connections"], { signal });
+  // Without an answer nothing is suggested, and nothing else is amiss.
+  const { connections } = await get(["notifications", "connections"], { signal }).catch(() => ({ connections: [] }));
   suggestUsers(connections.map(({ userId }) => userId));
 }
 

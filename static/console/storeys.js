@@ -1,5 +1,6 @@
 // The storeys of the tower: each room's count, and a word about it.
 
+import { el, fill } from "./dom.js";
 import { age, count, many, span } from "./words.js";
 
 const $ = (id) => document.getElementById(id);
@@ -25,6 +26,9 @@ export function showCounts({ status, fresh, diagnosis, overdue, endpoints }) {
   const how = waits ? (oldestMs ? `oldest ${age(oldestMs)}` : "on its way") : "nothing waits";
   put("waiting", waits, alerts ? many(alerts, "alert") : how);
   $("waiting-note").classList.toggle("alarm", alerts > 0);
+  // On a phone the storeys are folded away, and an alert must be seen all the same.
+  $("menu-alarm").hidden = alerts === 0;
+  fill($("menu-alarm"), el("span", { "aria-hidden": "true" }, alerts), el("span", { class: "unseen" }, many(alerts, "alert")));
   if (overdue !== null) put("overdue", overdue, overdue ? "overdue" : "none overdue");
   if (endpoints !== null) {
     const failing = endpoints.filter((one) => one.failingSince && one.enabled).length;
