@@ -1,47 +1,31 @@
-// Campanile's browser client: one stream of notifications that never goes silent and shows nothing twice.
-//
-// The browser's own EventSource gives up for good on any status but 200, so a single 502 during a deploy silences
-// a page until it is reloaded; nor can it send a bearer token or notice a connection that died without a word.
-// This reads the stream through fetch and decides itself when to come back. Types and options: campanile.d.ts.
+// What it promises, and how it does so: campanile.d.ts.
 
-/** The reconnect delay doubles from the first to the second of these (ms), drawn anew each time (full jitter). */
 const BASE_DELAY_MS = 1_000;
 const MAX_DELAY_MS = 30_000;
-/** The longest wait a server may ask for (ms): a slip in a header must not silence a page for a day. */
-const MAX_ASKED_MS = 600_000;
-/** How often a hub sends a heartbeat, until it says so itself (seconds). */
+const MAX_ASKED_MS = 600_000; // a slip in a header must not silence a page for a day
 const HEARTBEAT_SECONDS = 15;
-/** Heartbeats that may pass unheard: two, and a little for the way. */
-const MISSED_HEARTBEATS = 2.2;
-/** Ids kept to recognise a notification that comes again. */
+const SILENCE_MS = 2_200;
+const ANSWER_MS = 2_000;
 const SEEN_IDS = 1_000;
-/** The longest event (UTF-16 units); the hub's longest draft is 64 KiB. */
 const MAX_EVENT_LENGTH = 1 << 20;
+const INBOX_TRIES = 5;
+const AGAIN = {};
 
-/** What `onError` is given. `fatal` means that the client has stopped; else it tries again by itself. */
 export class CampanileError extends Error {
-  constructor(code, message, { status, retryAfterMs = 0, fatal = false, cause } = {}) {
-    super(message, { cause });
-    this.name = "CampanileError";
-    this.code = code;
-    this.status = status;
-    this.retryAfterMs = retryAfterMs;
-    this.fatal = fatal;
+  name = "CampanileError";
+
+  constructor(code, message, details) {
+    super(message);
+    Object.assign(this, { code, retryAfterMs: 0, fatal: false }, details);
   }
 }
 
-/**
- * Event-stream syntax (WHATWG HTML 9.2.6) over decoded text, cut anywhere. `push` yields whole events; `retry` (ms) and
- * `lastEventId` change as their lines come. An id that no header could carry back is ignored, as one with NUL is there.
- */
 export class EventStreamParser {
   retry;
   lastEventId;
   #rest = "";
-  #afterCr = false;
   #type = "";
-  #data = [];
-  #length = 0;
+  #data = "";
   #id;
 
   constructor(lastEventId = "") {
@@ -49,363 +33,490 @@ export class EventStreamParser {
   }
 
   *push(text) {
-    let start = 0;
-    if (this.#afterCr && text) {
-      this.#afterCr = false;
-      if (text[0] === "\n") start = 1;
+    const lines = (this.#rest + text).split(/\r\n|\n|\r(?!$)/); // a last CR may be half a line's end
+    this.#rest = lines.pop();
+    for (const line of lines) {
+      const [, name, value] = /^([^:]*):? ?(.*)/s.exec(line);
+      if (name === "data") this.#data += `${value}\n`;
+      else if (name === "event") this.#type = value;
+      else if (name === "id" && isPrintable(value)) this.#id = value;
+      else if (name === "retry" && /^\d+$/.test(value)) this.retry = Math.min(value, MAX_ASKED_MS);
+      if (line) continue;
+      const [type, data] = [this.#type || "message", this.#data];
+      const lastEventId = (this.lastEventId = this.#id);
+      this.#type = this.#data = "";
+      if (data) yield { type, data: data.slice(0, -1), lastEventId };
     }
-    for (let end = start; end < text.length; end++) {
-      const char = text[end];
-      if (char !== "\n" && char !== "\r") continue;
-      const line = this.#rest + text.slice(start, end);
-      this.#rest = "";
-      if (char === "\r") {
-        if (end + 1 === text.length) this.#afterCr = true;
-        else if (text[end + 1] === "\n") end++;
-      }
-      start = end + 1;
-      if (line) this.#field(line);
-      else yield* this.#dispatch();
+    if (this.#rest.length + this.#data.length > MAX_EVENT_LENGTH) {
+      throw new CampanileError("malformed", "An event is longer than 1 MiB.");
     }
-    this.#rest += text.slice(start);
-    if (this.#rest.length + this.#length > MAX_EVENT_LENGTH) {
-      throw new CampanileError("malformed", "The stream sent an event longer than 1 MiB.");
-    }
-  }
-
-  #field(line) {
-    const colon = line.indexOf(":");
-    const name = colon < 0 ? line : line.slice(0, colon);
-    const value = colon < 0 ? "" : line.slice(line[colon + 1] === " " ? colon + 2 : colon + 1);
-    if (name === "data") {
-      this.#data.push(value);
-      this.#length += value.length + 1;
-    } else if (name === "event") this.#type = value;
-    else if (name === "id" && !/[^ -~]/.test(value)) this.#id = value;
-    else if (name === "retry" && /^\d+$/.test(value)) this.retry = Math.min(Number(value), MAX_ASKED_MS);
-  }
-
-  *#dispatch() {
-    this.lastEventId = this.#id;
-    const event = { type: this.#type || "message", data: this.#data.join("\n"), lastEventId: this.#id };
-    const whole = this.#data.length > 0;
-    this.#type = "";
-    this.#data = [];
-    this.#length = 0;
-    if (whole) yield event;
   }
 }
 
-class Connection extends EventTarget {
-  #options;
-  #url;
-  #key;
-  #state = "connecting";
-  #info = null;
-  #unread = null;
-  #userId;
-  #cursor = "";
-  #saved;
-  #seen = new Set();
-  #attempt = 0;
-  #refusals = 0;
-  #retryMs = 0;
-  #silenceMs = HEARTBEAT_SECONDS * MISSED_HEARTBEATS * 1_000;
-  /** Aborted when this run of attempts is over: by close(), by reconnect(), or for good. */
-  #run = new AbortController();
-  /** Ends whatever is under way, an attempt or a wait; and what to do when the page wakes meanwhile. */
-  #interrupt = () => {};
-  #wake = () => {};
+function hubFor({ url = "/notifications/stream", token, getToken = () => token, transport, withCredentials }) {
+  url = new URL(url, globalThis.location?.href);
+  const base = new URL(".", url).href.slice(0, -1);
+  const credentials = withCredentials ? "include" : "same-origin";
+  let bearer;
 
-  constructor(options) {
-    super();
-    this.#options = options;
-    this.#url = new URL(options.url ?? "/notifications/stream", globalThis.location?.href);
-    this.#key = options.persist ? `campanile:${this.#url}` : null;
-    if (options.lastEventId !== undefined) this.#cursor = String(options.lastEventId);
-    else this.#load();
-    if (/[^ -~]/.test(this.#cursor)) throw new TypeError("lastEventId must be printable ASCII");
-    for (const type of ["notification", "connected", "status", "gap", "error", "state", "heartbeat"]) {
-      const handler = options[`on${type[0].toUpperCase()}${type.slice(1)}`];
-      if (handler) this.addEventListener(type, (event) => handler(event.detail, event.message));
-    }
-    this.#start();
-  }
-
-  get state() {
-    return this.#state;
-  }
-  get info() {
-    return this.#info;
-  }
-  get unread() {
-    return this.#unread;
-  }
-  get lastEventId() {
-    return this.#cursor;
-  }
-
-  /** Ends the stream. Nothing is received afterwards, until reconnect(). */
-  close() {
-    this.#stop();
-    this.#enter("closed", { reason: "close" });
-  }
-
-  /** Connects again at once from the last id: after close(), after a fatal error, or instead of waiting. */
-  reconnect() {
-    this.#stop();
-    this.#attempt = this.#refusals = 0;
-    this.#start();
-  }
-
-  #stop() {
-    this.#run.abort();
-    this.#interrupt();
-  }
-
-  #start() {
-    const { signal } = (this.#run = new AbortController());
-    const wake = () => globalThis.document?.visibilityState !== "hidden" && this.#wake();
-    globalThis.addEventListener?.("online", wake, { signal });
-    globalThis.addEventListener?.("pageshow", wake, { signal });
-    globalThis.document?.addEventListener("visibilitychange", wake, { signal });
-    this.#keepConnected(signal);
-  }
-
-  async #keepConnected(run) {
-    await null; // so that no handler runs before connect() has returned
-    while (!run.aborted) {
-      this.#enter("connecting", {});
-      const end = await this.#stream(run);
-      if (run.aborted) return;
-      if (end.again) continue;
-      if (end.error?.status === 401) {
-        if (++this.#refusals < 2) continue;
-        const message = "The hub refused these credentials (401), twice. Sign in again, then reconnect().";
-        const error = new CampanileError("unauthorized", message, { status: 401, fatal: true });
-        this.#run.abort();
-        this.#enter("closed", { reason: "unauthorized", error });
-        return this.#emit("error", error);
+  async function ask(url, init, anew) {
+    for (let refused = false; ; refused = true) {
+      if (anew || refused || !bearer) {
+        bearer = await Promise.resolve({ refused }).then(getToken).catch(failWith("token", "getToken failed."));
       }
-      const askedMs = Math.max(end.askedMs ?? 0, end.error?.retryAfterMs ?? 0);
-      const floorMs = Math.max(askedMs, this.#retryMs);
-      const spanMs = Math.max(BASE_DELAY_MS, Math.min(BASE_DELAY_MS * 2 ** this.#attempt, MAX_DELAY_MS - floorMs));
-      const delayMs = floorMs + Math.random() * spanMs;
-      this.#attempt++;
-      if (end.error) this.#emit("error", end.error);
-      if (run.aborted) return;
-      this.#enter("waiting", { retryInMs: delayMs, reason: end.reason ?? end.error.code, error: end.error });
-      if (!run.aborted) await this.#wait(delayMs, askedMs);
+      const headers = { ...init.headers };
+      if (bearer) headers.authorization = `Bearer ${bearer}`;
+      const response = await fetch(url, { ...init, headers, credentials, cache: "no-store" }).catch(networkFailed);
+      const { status } = response;
+      if (init.method ? response.ok : status === 200) return response;
+      const retryAfterMs = askedBy(response.headers.get("retry-after"));
+      if (status !== 401) throw new CampanileError("status", `The hub answered ${status}.`, { status, retryAfterMs });
+      if (refused) throw new CampanileError("unauthorized", "Refused twice: sign in again, then reconnect().", { status });
     }
   }
 
-  /** A page that wakes up need not sit out its backoff, but does sit out what the server asked for. */
-  #wait(delayMs, askedMs) {
-    return new Promise((resolve) => {
-      const notBefore = Date.now() + askedMs;
-      const timer = setTimeout(resolve, delayMs);
-      this.#interrupt = () => {
-        clearTimeout(timer);
-        resolve();
-      };
-      this.#wake = () => Date.now() >= notBefore && this.#interrupt();
-    });
+  return {
+    url: url.href,
+
+    async open(lastEventId, signal) {
+      if (transport === "eventsource") {
+        const route = new URL(url);
+        route.pathname += "/ticket";
+        const { ticket } = await (await ask(route, { method: "POST", signal }, true)).json();
+        route.pathname = url.pathname;
+        route.search += `&${new URLSearchParams({ ticket, lastEventId, events: "unnamed" })}`;
+        return textOf(new EventSource(route), signal).getReader();
+      }
+      const headers = { accept: "text/event-stream" };
+      if (lastEventId) headers["last-event-id"] = lastEventId;
+      const response = await ask(url, { headers, signal }, true);
+      if (!/^text\/event-stream\b/i.test(response.headers.get("content-type"))) {
+        throw new CampanileError("not-a-stream", "The answer is not an event stream.");
+      }
+      return response.body.pipeThrough(new TextDecoderStream()).getReader();
+    },
+
+    inbox: async () => (await ask(`${base}?limit=100`, {})).json(),
+
+    async post(path, body) {
+      const headers = body && { "content-type": "application/json" };
+      await ask(`${base}/${path}`, { method: "POST", headers, body: JSON.stringify(body) });
+    },
+  };
+}
+
+function keepStream(hub, page) {
+  const stream = {
+    run: null,
+    silenceMs: HEARTBEAT_SECONDS * SILENCE_MS,
+    notBefore: 0,
+    start() {
+      if (!stream.run) keep((stream.run = {}));
+    },
+    stop() {
+      stream.run = null;
+      failures = stream.notBefore = 0;
+      step?.abort();
+    },
+    wake() {
+      if (Date.now() >= wakeAfter) step.abort(AGAIN);
+    },
+  };
+  let failures = 0;
+  let retryMs = 0;
+  let step, wakeAfter;
+
+  async function keep(run) {
+    await null; // so that no handler runs before connect() has returned
+    let end = { code: "busy" };
+    let retryInMs = stream.notBefore - Date.now();
+    while (stream.run === run) {
+      const attempt = (step = new AbortController());
+      if (retryInMs >= 0) {
+        wakeAfter = stream.notBefore;
+        page.enter("waiting", end, retryInMs);
+        await sleep(retryInMs, attempt.signal);
+        retryInMs = -1;
+        continue;
+      }
+      page.enter("connecting");
+      end = await hold(run, attempt).catch((end) => end);
+      if (stream.run !== run) return;
+      if (end.code === "unauthorized") {
+        end.fatal = true;
+        page.stop(end);
+      }
+      if (end instanceof Error) page.emit("error", end);
+      if (end === AGAIN || stream.run !== run) continue;
+      const { retryAfterMs = 0 } = end;
+      const floorMs = Math.max(retryAfterMs, retryMs);
+      const spanMs = Math.max(BASE_DELAY_MS, Math.min(BASE_DELAY_MS * 2 ** failures++, MAX_DELAY_MS - floorMs));
+      stream.notBefore = Date.now() + retryAfterMs;
+      retryInMs = floorMs + Math.random() * spanMs;
+    }
   }
 
-  /** One attempt, from asking for a token to the stream's end: why it ended. Never rejects. */
-  async #stream(run) {
-    const attempt = new AbortController();
+  async function hold(run, attempt) {
     const { signal } = attempt;
-    const parser = new EventStreamParser(this.#cursor);
+    const parser = new EventStreamParser(page.place());
     let timer;
-    let heardAt;
-    let woken = false;
-    const dead = () => attempt.abort(new CampanileError("silent", "The hub has gone silent."));
     const heard = () => {
-      heardAt = Date.now();
       clearTimeout(timer);
-      timer = setTimeout(dead, this.#silenceMs);
-    };
-    this.#interrupt = () => attempt.abort();
-    this.#wake = () => {
-      // Timers stand still while a computer sleeps: what has been silent for too long by the clock is dead already.
-      if (Date.now() - heardAt <= this.#silenceMs) return;
-      woken = true;
-      dead();
+      timer = setTimeout(() => attempt.abort(new CampanileError("silent", "The hub is silent.")), stream.silenceMs);
+      wakeAfter = Date.now() + stream.silenceMs; // timers stand still while a computer sleeps
     };
     heard();
     try {
-      const response = await this.#request(signal);
-      const reader = response.body.getReader();
-      const decoder = new TextDecoder(); // strips the BOM that a stream may begin with
+      const aborted = new Promise((_, reject) => signal.addEventListener("abort", reject));
+      const reader = await Promise.race([hub.open(page.place(), signal), aborted]);
       for (;;) {
-        const { done, value } = await reader.read();
-        if (run.aborted) return {};
+        const { done, value } = await reader.read().catch(networkFailed);
         if (done) throw new CampanileError("ended", "The stream ended.");
-        heard();
-        for (const event of parser.push(decoder.decode(value, { stream: true }))) {
-          const end = this.#receive(event, parser, heard);
-          if (end) return end;
-          if (run.aborted) return {};
+        for (const event of parser.push(value)) {
+          if (stream.run !== run) return;
+          receive(event, parser);
         }
-        this.#cursor = parser.lastEventId;
-        this.#save();
+        if (stream.run !== run) return;
+        heard();
+        page.reach(parser.lastEventId);
       }
-    } catch (thrown) {
-      const cause = signal.aborted ? signal.reason : thrown;
-      if (woken) return { again: true };
-      if (cause instanceof CampanileError) return { error: cause };
-      return { error: new CampanileError("network", "The connection to the hub failed.", { cause }) };
+    } catch (error) {
+      throw signal.reason ?? error;
     } finally {
       clearTimeout(timer);
-      attempt.abort(); // frees the socket, however this ended
-      if (parser.retry !== undefined) this.#retryMs = parser.retry;
+      attempt.abort();
+      retryMs = parser.retry ?? retryMs;
     }
   }
 
-  async #request(signal) {
-    const { token, getToken } = this.#options;
-    const headers = { accept: "text/event-stream" };
-    let bearer = token;
-    if (getToken) {
-      const aborted = new Promise((resolve) => signal.addEventListener("abort", resolve));
-      try {
-        bearer = await Promise.race([getToken({ refused: this.#refusals > 0 }), aborted]);
-      } catch (cause) {
-        throw new CampanileError("token", "getToken failed.", { cause });
-      }
-      signal.throwIfAborted();
-    }
-    if (bearer) headers.authorization = `Bearer ${bearer}`;
-    if (this.#cursor) headers["last-event-id"] = this.#cursor;
-    const response = await fetch(this.#url, { headers, signal, cache: "no-store", credentials: "same-origin" });
-    const { status } = response;
-    if (status !== 200) {
-      const retryAfterMs = askedBy(response.headers.get("retry-after"));
-      throw new CampanileError("status", `The hub answered ${status}.`, { status, retryAfterMs });
-    }
-    if (!/^text\/event-stream(\s*;|$)/i.test(response.headers.get("content-type") ?? "")) {
-      throw new CampanileError("not-a-stream", "The answer is not an event stream.", { status });
-    }
-    return response;
-  }
-
-  /** Takes one event in. Returns how the stream is to end, if it is. */
-  #receive({ data, lastEventId }, parser, heard) {
+  function receive({ data, lastEventId }, parser) {
     let message;
     try {
-      message = JSON.parse(data);
+      message = { data: {}, ...JSON.parse(data) };
     } catch (cause) {
-      this.#emit("error", new CampanileError("malformed", "The hub sent an event that is not JSON.", { cause }));
+      return page.emit("error", new CampanileError("malformed", "An event is not JSON.", { cause }));
+    }
+    const { reason, heartbeatSeconds = HEARTBEAT_SECONDS } = message.data;
+    if (message.type === "bye") {
+      const end = { code: reason, retryAfterMs: parser.retry };
+      parser.retry = 0; // "busy" for a minute must not become every later delay
+      throw end;
+    }
+    if (message.type === "connected") {
+      failures = 0;
+      parser.retry ??= BASE_DELAY_MS;
+      stream.silenceMs = heartbeatSeconds * SILENCE_MS;
+    }
+    page.receive(message, lastEventId);
+  }
+
+  return stream;
+}
+
+/** Tabs that the hub, asked by each itself, called by the same user and roles: none hears what is not its. */
+function joinTabs(name, page) {
+  const channel = new BroadcastChannel(name);
+  const tabs = {
+    name,
+    leading: false,
+    say: (word) => channel.postMessage(word),
+    /** A frozen leader keeps its lock: it is stolen. */
+    doubt(wake) {
+      tabs.say({ ask: true, wake });
+      tabs.unlessHeard(ANSWER_MS, () => {
+        lock.abort();
+        stand({ steal: true });
+      });
+    },
+    unlessHeard(ms, act = tabs.doubt) {
+      clearTimeout(timer);
+      timer = setTimeout(act, ms);
+    },
+    leave() {
+      clearTimeout(timer);
+      lock.abort();
+      channel.close();
+    },
+  };
+  let lock;
+  let timer;
+
+  function stand(options) {
+    const { signal } = (lock = new AbortController());
+    const lead = () => {
+      if (signal.aborted) return;
+      clearTimeout(timer);
+      tabs.leading = true;
+      page.lead();
+      return new Promise((release) => signal.addEventListener("abort", release));
+    };
+    navigator.locks.request(name, options ?? { signal }, lead).catch((error) => {
+      if (signal.aborted) return;
+      if (error.name !== "AbortError") return lead(); // no locks here: each tab leads itself
+      tabs.leading = false; // stolen; it hears from whom, and follows
+      stand();
+      tabs.doubt();
+    });
+  }
+
+  channel.onmessage = ({ data }) => page.hear(data);
+  stand();
+  tabs.doubt();
+  return tabs;
+}
+
+export function connect(options = {}) {
+  const hub = hubFor(options);
+  const connection = Object.assign(new EventTarget(), {
+    state: "connecting",
+    info: null,
+    unread: null,
+    lastEventId: "",
+    close: () => stop({ code: "close" }),
+    reconnect() {
+      stop();
+      start();
+    },
+    inbox: hub.inbox,
+    markRead: (id) => hub.post(`${encodeURIComponent(id)}/read`),
+    markAllRead: (upTo) => hub.post("read-all", upTo && { upTo }),
+  });
+  const place = () => connection.lastEventId;
+  const stream = keepStream(hub, { place, reach, receive, enter, emit, stop });
+  const key = options.persist === false ? null : `campanile:${hub.url}`;
+  const seen = new Set();
+  let userId, stored, status, change, life, tabs, pending;
+  let gap; // not told yet
+
+  function start() {
+    const { signal } = (life = new AbortController());
+    const wake = () => isVisible() && (stream.run ? stream.wake() : tabs?.doubt(true));
+    for (const type of ["online", "pageshow", "visibilitychange"]) {
+      globalThis.addEventListener?.(type, wake, { signal });
+      globalThis.document?.addEventListener(type, wake, { signal });
+    }
+    stream.start();
+  }
+
+  function stop(why) {
+    life.abort();
+    leave();
+    stream.stop();
+    gap &&= { ...gap };
+    if (why) enter("closed", why);
+  }
+
+  function receive(message, id) {
+    const { type, data } = message;
+    let from = place();
+    if (type === "connected") {
+      if (userId !== undefined && userId !== message.userId) {
+        // The place was another user's.
+        leave();
+        seen.clear();
+        userId = gap = status = undefined;
+        connection.unread = null;
+        reach("");
+        if (from) throw AGAIN;
+      }
+      userId = message.userId;
+      join(JSON.stringify(["campanile", hub.url, userId, [...(data.roles ?? [])].sort()]));
+      from = id;
+    }
+    // Before the handlers, which may reconnect; stored after them, since the page may die in between.
+    connection.lastEventId = id;
+    say(message, from);
+    take(message);
+    if (gap && stream.run && /connected|gap/.test(type)) refetch();
+  }
+
+  function reach(id) {
+    connection.lastEventId = id;
+    if (!key || gap || stored === id || tabs?.leading === false) return;
+    stored = id;
+    try {
+      if (id) localStorage.setItem(key, JSON.stringify({ userId, lastEventId: id }));
+      else localStorage.removeItem(key);
+    } catch {} // full or forbidden
+  }
+
+  function join(name) {
+    if (options.shared === false || !globalThis.navigator?.locks || !globalThis.BroadcastChannel || name === tabs?.name) return;
+    leave();
+    tabs = joinTabs(name, { hear, lead: stream.start });
+  }
+
+  function leave() {
+    tabs?.leave();
+    tabs = null;
+  }
+
+  /** What came between two places: whoever was at the first misses nothing at the second. */
+  function say(message, from = place()) {
+    tabs?.say({ from, to: place(), message, leader: tabs.leading && change });
+  }
+
+  function hear({ ask, wake, looked, from, to, message = {}, leader }) {
+    if (looked) pending = null;
+    if (tabs.leading) {
+      if (wake) stream.wake();
+      if (ask) say(status);
+      leader = null; // was frozen, and does not know yet
+    }
+    if (leader) {
+      const { state, code, until, notBefore } = leader;
+      tabs.unlessHeard(stream.silenceMs * (1 + Math.random() / 2));
+      if (state === "open" && isAt(place(), from)) stream.stop(); // this tab has caught up
+      stream.notBefore = notBefore;
+      if (!stream.run) enter(state, { code }, until - Date.now() || undefined);
+    }
+    if (!tabs || (!leader && message.type !== "notification")) return;
+    if (from !== to) {
+      if (stream.run || isAt(place(), to)) return;
+      if (!isAt(place(), from)) return stream.start(); // something was missed
+      connection.lastEventId = to;
+    }
+    take(message);
+  }
+
+  function take(message) {
+    const { type, data, notificationId, connectionId, timestamp } = message;
+    let detail = data;
+    if (type === "connected") {
+      detail = connection.info = { userId, connectionId, timestamp, roles: [], ...data };
+      enter("open");
+      if (connection.state !== "open") return;
+    } else if (type === "notification") {
+      if (seen.has(notificationId)) return;
+      seen.add(notificationId);
+      const [oldest] = seen;
+      if (seen.size > SEEN_IDS) seen.delete(oldest);
+      popUp(data);
+    } else if (type === "status") {
+      status = message;
+      connection.unread = data.unread;
+    } else if (type === "heartbeat") {
+      detail = { timestamp };
+    } else {
+      if (type === "gap") gap = message;
+      if (type === "inbox" && gap) fill(data);
       return;
     }
-    const body = message?.data ?? {};
-    if (message?.type === "connected") {
-      const { userId, connectionId, timestamp } = message;
-      if (this.#userId !== undefined && userId !== this.#userId) {
-        // Another user by now: the place in the log was somebody else's, and so is what was received.
-        const resumed = this.#cursor !== "";
-        this.#forget();
-        if (resumed) return { again: true };
+    emit(type, detail, message);
+  }
+
+  async function refetch() {
+    const current = (gap = { ...gap }); // not another user's
+    for (let tries = 1, delayMs = 0; gap === current; tries++) {
+      await sleep(delayMs);
+      const inbox = await hub.inbox().catch((cause) => ({ cause }));
+      if (gap !== current) return;
+      const { cause } = inbox;
+      if (!cause || tries === INBOX_TRIES) {
+        const message = { type: "inbox", data: cause ? {} : inbox };
+        say(message);
+        take(message);
       }
-      this.#userId = userId;
-      this.#attempt = this.#refusals = 0;
-      parser.retry ??= BASE_DELAY_MS;
-      this.#info = { userId, connectionId, timestamp, roles: [], ...body };
-      this.#silenceMs = (body.heartbeatSeconds || HEARTBEAT_SECONDS) * MISSED_HEARTBEATS * 1_000;
-      heard();
-    }
-    // The place moves on before the handlers run, so that what they read or reconnect from includes this event; it is
-    // stored only after them, so that a page which dies in between is sent it again.
-    this.#cursor = lastEventId;
-    switch (message?.type) {
-      case "connected":
-        this.#enter("open", {});
-        if (this.#state === "open") this.#emit("connected", this.#info, message);
-        return;
-      case "notification":
-        if (this.#isNew(message.notificationId)) this.#emit("notification", body, message);
-        return;
-      case "status":
-        this.#unread = body.unread ?? null;
-        return this.#emit("status", body, message);
-      case "gap":
-        return this.#emit("gap", body, message);
-      case "heartbeat":
-        return this.#emit("heartbeat", { timestamp: message.timestamp }, message);
-      case "bye": {
-        // Its `retry:` is for this once; a minute of "busy" must not become every later delay.
-        const askedMs = parser.retry ?? 0;
-        parser.retry = 0;
-        this.#save();
-        return { reason: body.reason ?? "bye", askedMs };
-      }
+      if (cause) emit("error", new CampanileError("inbox", "The inbox cannot be fetched after a gap.", { cause }));
+      delayMs = (cause?.retryAfterMs ?? 0) + BASE_DELAY_MS * 2 ** tries * Math.random();
     }
   }
 
-  #isNew(id) {
-    if (id === undefined) return true;
-    if (this.#seen.has(id)) return false;
-    this.#seen.add(id);
-    if (this.#seen.size > SEEN_IDS) this.#seen.delete(this.#seen.values().next().value);
-    return true;
+  function fill(inbox) {
+    const told = gap;
+    gap = null;
+    for (const data of [...(inbox.notifications ?? [])].reverse()) {
+      const { notificationId, createdAt, read } = data;
+      if (!read) take({ type: "notification", notificationId, timestamp: Date.parse(createdAt), data });
+    }
+    emit("gap", { ...told.data, ...inbox }, told);
   }
 
-  #forget() {
-    this.#seen.clear();
-    this.#cursor = "";
-    this.#userId = undefined;
-    this.#unread = null;
-    this.#save();
+  async function popUp(notification) {
+    const { desktopNotifications: wanted } = options;
+    if (!wanted || globalThis.Notification?.permission !== "granted") return;
+    if (tabs?.leading === false) return isVisible() && tabs.say({ looked: true });
+    pending = notification;
+    await sleep(ANSWER_MS);
+    if (isVisible() || pending !== notification) return;
+    const { title, message, link, notificationId: tag } = notification;
+    const shown = wanted === true ? { title: title ?? message, body: title && message } : wanted(notification);
+    if (!shown) return;
+    const popup = new Notification(shown.title, { tag, ...shown });
+    popup.onclick = () => {
+      focus();
+      popup.close();
+      if (link && /^https?:$/.test(new URL(link, location).protocol)) open(link, "_blank", "noopener");
+    };
   }
 
-  // Storage may be missing, full or forbidden: then a reload simply begins at the user's mark, kept by the hub.
-  #load() {
+  function enter(state, why = {}, retryInMs) {
+    if (state === connection.state && state !== "waiting") return;
+    connection.state = state;
+    const { code } = why;
+    change = { state, code, until: Date.now() + retryInMs, notBefore: stream.notBefore };
+    emit("state", { state, reason: code, retryInMs, error: why.message && why });
+    if (tabs?.leading) say();
+  }
+
+  function emit(type, detail, message) {
+    connection.dispatchEvent(Object.assign(new CustomEvent(type, { detail }), { message }));
+  }
+
+  if (options.lastEventId === undefined) {
     try {
-      const stored = this.#key && JSON.parse(localStorage.getItem(this.#key));
-      if (typeof stored?.lastEventId !== "string" || /[^ -~]/.test(stored.lastEventId)) return;
-      this.#cursor = this.#saved = stored.lastEventId;
-      this.#userId = stored.userId;
+      const kept = JSON.parse(localStorage.getItem(key));
+      if (isPrintable(kept.lastEventId.trim())) ({ userId, lastEventId: stored } = kept);
+      connection.lastEventId = stored ?? "";
     } catch {}
+  } else connection.lastEventId = String(options.lastEventId);
+  if (!isPrintable(place())) throw new TypeError("lastEventId must be printable ASCII");
+  for (const [name, handler] of Object.entries(options)) {
+    if (!/^on[A-Z]/.test(name) || !handler) continue;
+    connection.addEventListener(name.slice(2).toLowerCase(), ({ detail, message }) => handler(detail, message));
   }
-
-  #save() {
-    if (!this.#key || this.#saved === this.#cursor) return;
-    this.#saved = this.#cursor;
-    try {
-      if (!this.#cursor) localStorage.removeItem(this.#key);
-      else localStorage.setItem(this.#key, JSON.stringify({ userId: this.#userId, lastEventId: this.#cursor }));
-    } catch {}
-  }
-
-  #enter(state, detail) {
-    if (state === this.#state && state !== "waiting") return;
-    this.#state = state;
-    this.#emit("state", { state, ...detail });
-  }
-
-  #emit(type, detail, message) {
-    this.dispatchEvent(Object.assign(new CustomEvent(type, { detail }), { message }));
-  }
+  start();
+  return connection;
 }
 
-/** `Retry-After` (RFC 9110 10.2.3), seconds or a date, in ms; 0 where it says nothing usable. */
+function textOf(source, signal) {
+  return new ReadableStream({
+    start(text) {
+      source.onmessage = ({ data, lastEventId }) =>
+        text.enqueue(`${lastEventId && `id: ${lastEventId}\n`}data: ${data}\n\n`);
+      source.onerror = () => {
+        source.close(); // its ticket is spent
+        text.close();
+      };
+      signal.addEventListener("abort", () => {
+        source.close();
+        text.error(signal.reason);
+      });
+    },
+  });
+}
+
+const failWith = (code, message) => (cause) => {
+  throw new CampanileError(code, message, { cause });
+};
+const networkFailed = failWith("network", "The connection to the hub failed.");
+
+const isPrintable = (text) => !/[^ -~]/.test(text);
+
+const isVisible = () => globalThis.document?.visibilityState !== "hidden";
+
+/** `<epoch>-<position>` */
+const isAt = (place, that) =>
+  place.split("-")[0] === that.split("-")[0] && place.localeCompare(that, "en", { numeric: true }) >= 0;
+
+function sleep(ms, signal) {
+  return new Promise((wake) => {
+    const timer = setTimeout(wake, ms);
+    signal?.addEventListener("abort", () => wake(clearTimeout(timer)));
+  });
+}
+
 function askedBy(header) {
-  if (!header) return 0;
-  const ms = /^\d+$/.test(header) ? header * 1_000 : Date.parse(header) - Date.now();
-  return Math.min(Math.max(ms || 0, 0), MAX_ASKED_MS);
-}
-
-/**
- * Opens the caller's stream of notifications and keeps it open until `close()`.
- *
- * @example
- * const hub = connect({ onNotification: ({ title, message }) => show(title ?? "", message) });
- * hub.addEventListener("status", () => badge.textContent = hub.unread);
- *
- * @param {import("./campanile.js").ConnectOptions} [options]
- * @returns {import("./campanile.js").Connection}
- */
-export function connect(options = {}) {
-  return new Connection(options);
+  const ms = header * 1_000 || Date.parse(header) - Date.now() || 0;
+  return Math.min(Math.max(ms, 0), MAX_ASKED_MS);
 }
