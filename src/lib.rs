@@ -10,7 +10,7 @@
 //! - [`notification`], [`audience`]: a draft is validated, once, and gets an id
 //! - [`idempotency`], [`throttle`], [`reference`]: what a draft may ask for so that nothing is made twice
 //! - [`hub`]: publish and subscribe: the whole path on one page
-//! - [`inbox`]: what a user has not read yet
+//! - [`inbox`]: what a user finds when they come, and how much of it is not read
 //! - [`store`]: the log, durable before anything is delivered ([`store::sqlite`]); [`log`]: places in it
 //! - `queue`: the log's entries in position order
 //! - `fanout`: the one thread that owns all streams; `registry`: who is connected

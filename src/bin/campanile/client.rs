@@ -219,7 +219,7 @@ impl Client {
 
     /// A request to the route whose path has these segments.
     pub(crate) fn request(&self, method: Method, path: &[&str]) -> RequestBuilder {
-        self.request_with(method, path, None)
+        self.request_with(method, path, &[])
     }
 
     /// The same with a query.
@@ -227,14 +227,16 @@ impl Client {
         &self,
         method: Method,
         path: &[&str],
-        query: Option<&str>,
+        query: &[(&str, &str)],
     ) -> RequestBuilder {
         let mut url = self.base.clone();
         // An http URL always has segments; were there none, the hub would answer 404.
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop_if_empty().extend(path);
         }
-        url.set_query(query);
+        if !query.is_empty() {
+            url.query_pairs_mut().extend_pairs(query);
+        }
         self.http.request(method, url)
     }
 
@@ -388,12 +390,17 @@ mod tests {
     }
 
     #[test]
-    fn names_in_a_path_are_escaped() {
+    fn names_in_a_path_or_a_query_are_escaped() {
         let base = base_url("http://localhost:1/hub").expect("a URL");
         let client = Client::new(base, "x").expect("a client");
         let request = client.request(Method::DELETE, &["keys", "a/b ?é"]);
         let url = request.build().expect("a request").url().to_string();
         assert_eq!(url, "http://localhost:1/hub/keys/a%2Fb%20%3F%C3%A9");
+        let query = [("user", "a&role=ADMIN"), ("role", "Chef d'équipe")];
+        let request = client.request_with(Method::GET, &["notifications"], &query);
+        let url = request.build().expect("a request").url().to_string();
+        let due = "user=a%26role%3DADMIN&role=Chef+d%27%C3%A9quipe";
+        assert_eq!(url, format!("http://localhost:1/hub/notifications?{due}"));
     }
 
     #[test]
