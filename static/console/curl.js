@@ -22,6 +22,6 @@ export function curl(method, url, body) {
 
 /** JSON with a line for each field: in a text of JSON no line can break, so none can break a word of the shell. */
 function fieldByField(body) {
-  const fields = Object.entries(body).map(([name, value]) => `  ${JSON.stringify(name)}: ${JSON.stringify(value)}`);
-  return `{\n${fields.join(",\n")}\n}`;
+  const fields = Object.entries(body).map(([name, value]) => `    ${JSON.stringify(name)}: ${JSON.stringify(value)}`);
+  return `{\n${fields.join(",\n")}\n  }`;
 }

@@ -41,13 +41,17 @@ export function confirm({ title, words, act, danger = false }) {
   });
 }
 
-/** Shows what is told only this once, such as a secret; it stays until it is put away. */
-export function showOnce({ title, words, secret }) {
+/**
+ * Shows what is told only this once, such as a secret; it stays until it is put away. `back` is the id of what has the
+ * focus then, where what had it before is gone.
+ */
+export function showOnce({ title, words, secret, back }) {
   const element = open(title, [el("p", {}, words), copyable(secret, { id: "secret" })], [
     button("I have it", () => element.close(), { kind: "primary" }),
   ]);
   // A click beside it or a stray Escape would lose it for good.
   element.addEventListener("cancel", (event) => event.preventDefault());
+  if (back) element.addEventListener("close", () => document.getElementById(back)?.focus());
 }
 
 /** A text to be copied: a command, a secret. Its button, `copier`, may stand elsewhere. */

@@ -91,7 +91,7 @@ export async function openEndpoint({ body, entitle, segments: [id], query, signa
       async () => {
         const { secret, ...fresh } = await post(["webhooks", id, "rotate"]);
         show(fresh);
-        showOnce({ title: "The new secret", words: "It is shown this once.", secret });
+        showOnce({ title: "The new secret", words: "It is shown this once.", secret, back: "endpoint-rotate" });
         return "It has a new secret.";
       },
     );
@@ -107,11 +107,15 @@ export async function openEndpoint({ body, entitle, segments: [id], query, signa
     });
   }
   const redeliver = (one) =>
-    act("", async () => {
-      await post(["webhooks", "deliveries", one, "redeliver"]);
-      await past.list.show();
-      return "It waits to be sent again.";
-    });
+    act(
+      "",
+      async () => {
+        await post(["webhooks", "deliveries", one, "redeliver"]);
+        await past.list.show();
+        return "It waits to be sent again.";
+      },
+      "sent-heading",
+    );
 
   function changeForm() {
     const wanted = endpointFields("change");
@@ -193,7 +197,7 @@ function history(id, status, signal, redeliver) {
   const element = el(
     "section",
     { "aria-labelledby": "sent-heading" },
-    el("h2", { id: "sent-heading" }, "History"),
+    el("h2", { id: "sent-heading", tabindex: "-1" }, "History"),
     el("div", { class: "field short" }, el("div", { class: "label" }, el("label", { for: "history-status" }, "Status")), wanted),
     list.element,
   );

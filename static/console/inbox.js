@@ -38,7 +38,7 @@ export const inbox = {
         clear: () => fill(entries),
         add: (rows) => entries.append(...rows.map((row) => entry(row, own, (event) => mark(row, event)))),
       },
-      empty: el("p", {}, asked.unread ? "Nothing unread." : "Nothing is in this inbox, or nothing that was looked for."),
+      empty: el("p", {}, asked.unread || asked.severity || asked.module ? "Nothing like that is in this inbox." : "Nothing is in this inbox."),
       async load(before) {
         const answer = await get(["notifications"], {
           query: { ...whose, unread: asked.unread, severity: asked.severity, module: asked.module, before, limit: LIMIT },

@@ -21,12 +21,13 @@ export function listing({ load, into, empty, what = "row", many: several }) {
   let turn = 0;
   const said = el("p", { class: "said", role: "status" });
   const more = button("Show more", () => quietly(go(false)), { hidden: true });
+  // Where the focus goes when the last page has come and its button with it.
+  into.element.setAttribute("tabindex", "-1");
   const nothing = el("div", { class: "empty", hidden: true }, empty);
   const element = el("div", { class: "listing" }, into.element, nothing, el("div", { class: "actions" }, more, said));
 
   async function go(anew, tell = true) {
     const mine = ++turn;
-    more.disabled = true;
     said.textContent = anew ? "Asking the hub." : "";
     said.classList.remove("problem");
     try {
@@ -63,9 +64,8 @@ export function listing({ load, into, empty, what = "row", many: several }) {
       nothing.hidden = true;
       into.element.hidden = shown === 0;
       throw error;
-    } finally {
-      more.disabled = false;
     }
+    if (next === undefined && document.activeElement === more) into.element.focus();
     more.hidden = next === undefined;
     nothing.hidden = shown > 0 || next !== undefined;
     into.element.hidden = shown === 0;

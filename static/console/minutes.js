@@ -25,8 +25,8 @@ export function minutes(pulse, which = ["streams", "waiting", "oldest", "rate"])
   const waiting = chart({
     title: "Waiting",
     series: [
+      { key: "waits", label: "waiting" },
       { key: "depth", label: "in the queue" },
-      { key: "owed", label: "owed" },
     ],
     say: count,
     point,
@@ -38,8 +38,8 @@ export function minutes(pulse, which = ["streams", "waiting", "oldest", "rate"])
     waiting: [
       waiting,
       () => [
-        el("span", { class: "swatch" }, "in the queue"),
-        el("span", { class: "swatch thin" }, `${count(status((hub) => hub.queue.pending))} owed`),
+        el("span", { class: "swatch" }, "in all"),
+        el("span", { class: "swatch thin" }, `${count(status((hub) => hub.queue.depth))} in the queue`),
       ],
     ],
     oldest: [oldest, () => (status((hub) => hub.queue.pending) ? "since it was accepted" : "nobody is owed anything")],
@@ -51,8 +51,8 @@ export function minutes(pulse, which = ["streams", "waiting", "oldest", "rate"])
     columns: [
       { head: "Minute from", cell: (row) => timeOfDay(row.from) },
       { head: "Streams", cell: (row) => row.streams, kind: "number" },
+      { head: "Waiting", cell: (row) => row.waits, kind: "number" },
       { head: "In the queue", cell: (row) => row.depth, kind: "number" },
-      { head: "Owed", cell: (row) => row.owed, kind: "number" },
       { head: "Oldest", cell: (row) => row.oldest, kind: "number" },
       { head: "Deliveries a second", cell: (row) => row.rate, kind: "number" },
     ],
@@ -95,8 +95,8 @@ function byMinute(samples) {
     return {
       from,
       streams: highest("streams"),
+      waits: highest("waits"),
       depth: highest("depth"),
-      owed: highest("owed"),
       oldest: highest("oldestMs", (ms) => (ms ? age(ms) : "–")),
       rate: rates.length ? perSecond(rates.reduce((all, one) => all + one, 0) / rates.length) : "–",
     };

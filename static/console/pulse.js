@@ -129,8 +129,8 @@ function sample(hubs, at, before) {
   return {
     at,
     streams: sum((hub) => hub.streams.total),
+    waits: sum((hub) => hub.queue.depth + hub.queue.pending),
     depth: sum((hub) => hub.queue.depth),
-    owed: sum((hub) => hub.queue.pending),
     oldestMs: Math.max(0, ...hubs.map((hub) => hub.queue.oldestMs)),
     delivered,
     rate: known ? (delivered - before.delivered) / seconds : undefined,

@@ -218,7 +218,9 @@ function unlocking(pulse, done) {
           words: "Each is owed again and asked after at once. If whoever claimed it is still at work, somebody may be asked twice; nobody is sent it twice.",
           act: "Release",
         });
-        if (sure) await ask(true);
+        if (!sure) return;
+        await ask(true);
+        look.focus();
       },
       { kind: "primary", id: "unlock-execute" },
     );

@@ -35,7 +35,7 @@ const announcer = el("p", { class: "unseen", role: "status" });
 export const section = el(
   "section",
   { class: "rung", "aria-labelledby": "rung-heading" },
-  el("div", { class: "head" }, el("h2", { id: "rung-heading" }, "Rung here"), shown, clear),
+  el("div", { class: "head" }, el("h2", { id: "rung-heading" }, "Notifications"), shown, clear),
   empty,
   list,
   caveat,
@@ -122,7 +122,7 @@ function showHowMany() {
   const many = list.children.length;
   empty.hidden = many > 0;
   clear.hidden = caveat.hidden = many === 0;
-  shown.textContent = many === SHOWN ? `the newest ${SHOWN}` : many > 0 ? "newest first" : "";
+  shown.textContent = many === SHOWN ? `the newest ${SHOWN}` : many > 0 ? "as they came" : "";
 }
 
 /** One at a time is read out; of a burst, the first and how many. */

@@ -38,9 +38,12 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
   const name = story.reference ?? notification.title ?? notification.message;
   entitle(cut(name, 60), text(cut(name, 120)));
   const said = el("p", { class: "said", role: "status" });
-  const again = () => openStory({ body, entitle, segments: [which], signal, pulse });
+  const again = async (then = "story-again") => {
+    await openStory({ body, entitle, segments: [which], signal, pulse });
+    document.getElementById(then)?.focus();
+  };
 
-  const actions = [button("Ask again", again, { id: "story-again", kind: "quiet" })];
+  const actions = [button("Ask again", () => again(), { id: "story-again", kind: "quiet" })];
   if (story.status === "scheduled" || story.status === "failed") {
     const label = story.status === "scheduled" ? "Cancel it" : "Withdraw it";
     actions.push(button(label, () => cancel(), { kind: "danger", id: "story-cancel" }));
@@ -58,7 +61,7 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
     if (!sure) return;
     try {
       await remove(["notifications", notificationId]);
-      await again();
+      await again("heading");
       body.querySelector(".said").textContent = scheduled ? "It was cancelled." : "It was withdrawn.";
     } catch (error) {
       said.textContent = sentence(error.message);
@@ -191,12 +194,14 @@ function told(webhooks, endpoints, notificationId, signal, pulse) {
     ].filter(Boolean),
   });
   rows.add(webhooks);
+  rows.element.setAttribute("tabindex", "-1");
   async function again(id) {
     try {
       await post(["webhooks", "deliveries", id, "redeliver"]);
       const fresh = await get(["notifications", notificationId, "webhooks"], { signal });
       rows.clear();
       rows.add(fresh.webhooks);
+      rows.element.focus();
       said.textContent = "It waits to be sent again.";
     } catch (error) {
       said.textContent = sentence(error.message);

@@ -183,6 +183,17 @@ export class ConsolePage {
     }
   }
 
+  /** Waits until the focus is somewhere: whatever a button does, also to itself, a keyboard goes on from a place. */
+  async keepsFocus(selector = "*") {
+    const there = (wanted) => document.activeElement !== document.body && document.activeElement?.matches(wanted);
+    try {
+      await this.#page.waitForFunction(there, selector, { timeout: SAID_LIMIT_MS });
+    } catch (error) {
+      const at = await this.#page.evaluate(() => document.activeElement?.outerHTML.slice(0, 120));
+      throw new Error(`the focus is not on ${selector}, but on ${at}`, { cause: error });
+    }
+  }
+
   /** The rows of the table with this caption: of each, the texts of its cells by the heads of their columns. */
   rows(caption) {
     return this.#page.$$eval(

@@ -168,6 +168,11 @@ test("every field of the form reaches the hub, and the curl beside it does the s
   await it.selectOption("#send-webhook", "never");
   await it.fill("#send-idempotencyKey", "order-1");
 
+  await context.grantPermissions(["clipboard-read", "clipboard-write"]);
+  await it.click("#beside .copy");
+  await page.says("#beside .copy", /Copied/);
+  assert.equal(await page.evaluate(() => navigator.clipboard.readText()), await it.textContent("#curl"));
+
   // The command first, with a key of its own: in a shell, word for word as it stands there.
   const command = (await it.textContent("#curl")).replace("order-1", "order-1-by-curl").replace("ticket-768", "by-curl");
   const token = await hub.token("backend", { scopes: ["publish"] });
@@ -287,6 +292,10 @@ test("why it did not arrive is answered in words, for each recipient, with the w
   await operator.until("bob has it", `/deliveries?user=bob&outcome=sent`, ({ deliveries }) => deliveries.length === 1);
   await page.page.click("#story-again");
   await page.says(".verdict", /1 did not take it, 2 got it/);
+  await page.keepsFocus("#story-again");
+  await page.page.click('#room button:text-is("Send again")');
+  await page.says("#room .said", /waits to be sent again/);
+  await page.keepsFocus("table");
 
   await page.page.click(`#room table a:has-text("${sink.url}")`);
   await page.says("h1", /127\.0\.0\.1/);
@@ -316,6 +325,7 @@ test("deliveries are found by user, role, outcome and time, page by page", LIMIT
   await it.click('#room button:text-is("Show more")');
   await page.hasRows("Any outcome, for user ann", 60);
   await page.says("#room .said", /^60 deliveries\.$/);
+  await page.keepsFocus("table");
   assert.equal(await it.isVisible('#room button:text-is("Show more")'), false);
   assert.match(it.url(), /#\/deliveries\?user=ann$/, "the search can be sent as a link");
 
@@ -345,6 +355,7 @@ test("what is scheduled is cancelled from its story, after a question", LIMIT, a
   await page.page.click("#story-cancel");
   await page.page.click("#dialog-act");
   await page.says(".verdict", /cancelled.*Nobody has it/);
+  await page.keepsFocus("#heading");
   assert.equal((await operator.call("GET", `/notifications/${notificationId}/deliveries`)).status, "cancelled");
   page.assertClean();
 });
@@ -380,12 +391,14 @@ test("an inbox is shown as any user sees it, filtered and page by page; one's ow
   await page.at("#/inbox");
   await it.click(`.entries li[data-id="${own[1].notificationId}"] button:text-is("Mark read")`);
   await page.says(".verdict", /You have 2 unread/);
+  await page.keepsFocus(".entries a");
   await page.says('#rooms a[data-room="inbox"]', /2\s*unread/);
   await it.check("#inbox-unread");
   await it.click("#inbox-button");
   await page.says("#room .said", /^2 notifications\.$/);
   await it.click("#read-all");
   await page.says(".verdict", /You have nothing unread/);
+  await page.keepsFocus("#heading");
   await page.says('#rooms a[data-room="inbox"]', /0\s*all read/);
   page.assertClean();
 });
@@ -410,6 +423,7 @@ test("what is stuck is shown, and released after it was shown what that would do
   await it.click("#unlock-execute");
   await it.click("#dialog-act");
   await page.says("#unlock .outcome", /1 recipient was released, and is due now/);
+  await page.keepsFocus("#unlock-look");
   // Nobody comes, so it fails again: it was asked after.
   await operator.failed(1);
   await it.fill("#unlock-olderThan", "soon");
@@ -446,6 +460,7 @@ test("reminders stand with what is overdue first, each with its history, and are
   await it.click("#reminder-done");
   await it.click("#dialog-act");
   await page.says(".verdict", /It is done/);
+  await page.keepsFocus("#heading");
   await page.enter("reminders");
   await page.says("#room .empty", /Nothing is overdue/);
   page.assertClean();
@@ -493,6 +508,7 @@ test("an endpoint of webhooks is added, tried, turned off and on, given another 
   await page.says("#endpoint-said", /The test came through. It answered 200/);
   await it.click('#room tr:has-text("published") button:text-is("Send again")');
   await page.says("#endpoint-said", /waits to be sent again/);
+  await page.keepsFocus("h2");
   // One of the three that failed is the test.
   await failed(2);
   await it.fill("#redeliver-since", "1h");
@@ -509,12 +525,14 @@ test("an endpoint of webhooks is added, tried, turned off and on, given another 
   assert.equal(await it.isDisabled("#endpoint-test"), true);
   await it.click("#endpoint-toggle");
   await page.says("#endpoint-said", /It is on/);
+  await page.keepsFocus("#endpoint-toggle");
   await it.click("#endpoint-rotate");
   await it.click("#dialog-act");
   await page.says("#secret", /^whsec_/);
   assert.notEqual(await it.textContent("#secret"), secret);
   await it.click('dialog button:text-is("I have it")');
   await page.says(".facts", /The secret before signs until/);
+  await page.keepsFocus("#endpoint-rotate");
   await it.click('summary:text-is("Change what it is told")');
   await it.selectOption("#change-on", "undelivered");
   await it.click('#change button[type="submit"]');
@@ -523,6 +541,7 @@ test("an endpoint of webhooks is added, tried, turned off and on, given another 
   await it.click("#endpoint-delete");
   await it.click("#dialog-act");
   await page.says("#room .empty", /There is no endpoint/);
+  await page.keepsFocus("#heading");
   page.assertClean({ refused: true });
 });
 
@@ -571,6 +590,7 @@ test("an API key is made, shown once, and revoked", LIMIT, async () => {
   await it.click('#room button:text-is("Revoke")');
   await it.click("#dialog-act");
   await page.says("#room .said", /billing was revoked/);
+  await page.keepsFocus("#heading");
   assert.equal((await publish()).status, 401);
   page.assertClean();
 });
