@@ -147,7 +147,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
 /// What a hub has besides that when it has the server for itself: probes, pruning, and the console.
 fn own_routes() -> Vec<Route> {
     use Access::{Admin, Cron, Public};
-    vec![
+    let mut routes = vec![
         get("/healthz", Public, status::healthz),
         get("/readyz", Public, status::readyz),
         get("/metrics", Admin, metrics::metrics),
@@ -155,11 +155,10 @@ fn own_routes() -> Vec<Route> {
         post("/cron/check-overdue", Cron, reminders::check_overdue),
         post("/console/code", Admin, sign_in::code),
         get("/sign-in", Public, sign_in::sign_in).without_head(),
-        file("/", Public, page::INDEX),
-        file("/console.js", Public, page::CONSOLE),
-        file("/style.css", Public, page::STYLE),
-        file("/favicon.svg", Public, page::ICON),
-    ]
+    ];
+    let console = page::CONSOLE.iter();
+    routes.extend(console.map(|(path, page)| file(path, Public, *page)));
+    routes
 }
 
 /// What an address has that is for scraping alone: whoever reaches it may read it.

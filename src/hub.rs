@@ -385,7 +385,7 @@ impl Hub {
                 Some(user) => (hub.registry.of_user(&user.id), self.unread(user).await?),
                 None => (0, Unread::counted(0)),
             };
-            return Ok(Status::reader(own, unread));
+            return Ok(Status::reader(own, unread, caller.scopes()));
         }
         Ok(Status::admin(status::Snapshot {
             registry: &hub.registry,

@@ -20,21 +20,19 @@ use tower::ServiceExt;
 use self::document::Document;
 use crate::support::TestHub;
 
-/// Routes that are files of the page, and no part of the API.
-const FILES: [&str; 6] = [
-    "/",
-    "/console.js",
-    "/style.css",
-    "/favicon.svg",
-    "/campanile.js",
-    "/react.js",
-];
+/// Whether a path is a file of the page, and no part of the API.
+fn is_file(path: &str) -> bool {
+    path == "/"
+        || [".js", ".css", ".svg"]
+            .iter()
+            .any(|ending| path.ends_with(ending))
+}
 
 /// The routes of the API, with who may call each.
 fn routes() -> impl Iterator<Item = (String, String, Access)> {
     route_table()
         .into_iter()
-        .filter(|(_, path, _)| !FILES.contains(&path.as_str()))
+        .filter(|(_, path, _)| !is_file(path))
         .map(|(method, path, access)| (method.to_string(), path, access))
 }
 

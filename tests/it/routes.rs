@@ -219,6 +219,7 @@ async fn the_one_endpoint_form_serves_older_clients_on_its_path_and_on_the_alias
     assert_eq!(response.status(), 200);
     let status: Value = response.json().await.unwrap();
     assert_eq!(status["streams"]["own"], 1, "{status}");
+    assert_eq!(status["scopes"], json!([]), "{status}");
     problem(as_reader(form), 403, "a reader must not publish").await;
     hub.stop().await;
 }
@@ -653,15 +654,28 @@ async fn origins_that_are_configured_may_call_across_sites_and_are_told_errors_t
 #[tokio::test]
 async fn embedded_files_come_once_and_the_page_with_a_strict_policy() {
     let hub = TestHub::start().await;
-    for (path, content_type) in [
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/static/console");
+    let console: Vec<String> = std::fs::read_dir(folder)
+        .expect("the console's files")
+        .map(|file| file.expect("a file").file_name())
+        .map(|name| format!("/console/{}", name.to_str().expect("UTF-8")))
+        .collect();
+    assert!(console.iter().any(|path| path == "/console/main.js"));
+    let console = console.iter().map(|path| {
+        let content_type = match path.rsplit_once('.') {
+            Some((_, "js")) => "text/javascript; charset=utf-8",
+            Some((_, "css")) => "text/css; charset=utf-8",
+            _ => panic!("{path} is neither code nor looks"),
+        };
+        (path.as_str(), content_type)
+    });
+    for (path, content_type) in console.chain([
         ("/", "text/html; charset=utf-8"),
-        ("/console.js", "text/javascript; charset=utf-8"),
         ("/campanile.js", "text/javascript; charset=utf-8"),
         ("/react.js", "text/javascript; charset=utf-8"),
-        ("/style.css", "text/css; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
         ("/openapi.json", "application/json"),
-    ] {
+    ]) {
         let response = send(call(&hub, &Method::GET, path)).await;
         assert_eq!(response.status(), 200, "{path}");
         let headers = response.headers().clone();

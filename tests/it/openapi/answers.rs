@@ -192,6 +192,11 @@ async fn answers_are_as_documented() {
     )
     .await;
     ask(("getReminderHistory", "/reminders/none/history"), None, 404).await;
+    let others = "/reminders/t%2F1?publisher=key%3Abilling";
+    ask(("getReminder", others), None, 403).await;
+    ask(("getReminder", "/reminders/t%2F1?owner=me"), None, 422).await;
+    ask(("removeReminder", others), None, 403).await;
+    ask(("removeReminder", "/reminders/t%2F1?owner=me"), None, 422).await;
     ask(("removeReminder", "/reminders/t%2F1"), None, 204).await;
     ask(("removeReminder", "/reminders/t%2F1"), None, 404).await;
     let used = ask(("listDuplicates", "/audit/duplicates?key=k"), None, 200).await;
