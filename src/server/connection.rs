@@ -50,7 +50,7 @@ pub(crate) fn serve_connection(
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
-        encrypted: false,
+        encrypted: None,
     };
     let mut connection = http.serve_connection(io, service);
     async move {

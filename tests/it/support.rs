@@ -24,7 +24,7 @@ use tokio::task::JoinHandle;
 
 pub use binary::{BinaryHub, binary, command, token};
 pub use sink::{Reply, Sink};
-pub use stream::{Event, EventStream, Open};
+pub use stream::{Event, EventStream, Open, Socket};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
