@@ -39,7 +39,7 @@ use crate::metrics::Counter;
 use crate::notification::{Entry, Kind};
 use crate::registry::{Registration, Slot};
 use crate::replay::Request;
-use crate::sink::{Pipe, Sink};
+use crate::sink::{Pipe, Receipts, Sink, Wire};
 use crate::sse::{Bye, Frame, Framing, Naming};
 use crate::store::{Store, StoreError};
 use crate::stream::{End, Opening, ServedPage};
@@ -149,9 +149,12 @@ pub(crate) struct Admission {
     abandon: Option<Arc<Inbox>>,
 }
 
-/// A stream that is written into a pipe, for whoever reads that: the thread itself only sees that nobody does.
+/// A stream that is written into a pipe, for whoever reads that and knows what becomes of it.
 #[derive(Clone, Debug)]
-pub(crate) struct Piped(Option<(Arc<Inbox>, Address)>);
+pub(crate) struct Piped {
+    stream: Option<(Arc<Inbox>, Address)>,
+    receipts: Arc<Receipts>,
+}
 
 pub(crate) enum Command {
     Admit {
@@ -385,10 +388,12 @@ impl Admission {
     /// Gives the stream the writing half of a pipe.
     pub(crate) fn attach_pipe(mut self, half: tokio::io::DuplexStream, opening: Opening) -> Piped {
         let address = self.address;
-        let Some(inbox) = self.abandon.take() else {
-            return Piped(None);
+        let stream = self.abandon.take().map(|inbox| (inbox, address));
+        let receipts = Arc::default();
+        let piped = Piped { stream, receipts };
+        let Some((inbox, _)) = piped.stream.clone() else {
+            return piped;
         };
-        let piped = Piped(Some((Arc::clone(&inbox), address)));
         let awake = Arc::new(AtomicBool::new(false));
         let on_progress = {
             let inbox = Arc::clone(&inbox);
@@ -401,7 +406,7 @@ impl Admission {
         };
         inbox.put(Command::Attach {
             address,
-            sink: Sink::Pipe(Pipe::new(half, on_progress)),
+            sink: Sink::Pipe(Pipe::new(half, Arc::clone(&piped.receipts), on_progress)),
             framing: Framing::UntilClose,
             opening,
         });
@@ -410,9 +415,20 @@ impl Admission {
 }
 
 impl Piped {
+    /// Has the stream know what its client acknowledges, since it goes by this connection.
+    pub(crate) fn follow(self, wire: &Arc<Wire>) -> Self {
+        self.receipts.follow(wire);
+        self
+    }
+
+    /// What is told of each part that goes there.
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
     /// Its client has taken nothing for as long as one may.
     pub(crate) fn stalled(self) {
-        if let Some((inbox, address)) = self.0 {
+        if let Some((inbox, address)) = self.stream {
             inbox.put(Command::Abandon(address, End::Stalled));
         }
     }

@@ -16,6 +16,7 @@ mod http2;
 mod renewal;
 mod scrape;
 mod tls;
+mod wire;
 
 use std::convert::Infallible;
 use std::fs::{File, TryLockError};

@@ -40,7 +40,9 @@ use tokio::net::TcpStream;
 use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use crate::fanout::Piped;
 use crate::hub::Subscription;
+use crate::sink::Wire;
 use crate::sse::Framing;
 
 /// In a request's extensions: this connection's socket can be taken.
@@ -101,6 +103,8 @@ impl Transfer {
 pub(crate) enum ConnectionBody {
     /// As the router made it.
     Ordinary(Body),
+    /// A stream's, which stays with a connection that speaks TLS.
+    Piped(Body, Piped),
     /// Never ready; notes that hyper has come to it.
     Silent(Option<Arc<Transfer>>),
 }
@@ -122,6 +126,15 @@ impl http_body::Body for ConnectionBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.get_mut() {
             Self::Ordinary(body) => Pin::new(body).poll_frame(context),
+            Self::Piped(body, piped) => {
+                let frame = Pin::new(body).poll_frame(context);
+                if let Poll::Ready(Some(Ok(frame))) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    piped.receipts().handed_within(data.len());
+                }
+                frame
+            }
             Self::Silent(transfer) => {
                 if let Some(transfer) = transfer {
                     transfer.head_encoded.store(true, Ordering::Relaxed);
@@ -133,14 +146,14 @@ impl http_body::Body for ConnectionBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Ordinary(body) => body.is_end_stream(),
+            Self::Ordinary(body) | Self::Piped(body, _) => body.is_end_stream(),
             Self::Silent(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Ordinary(body) => body.size_hint(),
+            Self::Ordinary(body) | Self::Piped(body, _) => body.size_hint(),
             Self::Silent(_) => SizeHint::default(),
         }
     }
@@ -150,10 +163,10 @@ impl http_body::Body for ConnectionBody {
 pub(crate) struct ConnectionService {
     pub(crate) router: Router,
     pub(crate) transfer: Arc<Transfer>,
-    /// The socket speaks TLS: nobody else can write to it.
-    pub(crate) encrypted: bool,
     /// Who is at the other end.
     pub(crate) peer: SocketAddr,
+    /// What is known of a socket that speaks TLS: nobody else can write to it.
+    pub(crate) encrypted: Option<Arc<Wire>>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -167,7 +180,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             _ => Framing::UntilClose,
         };
         let has_body = !request.body().is_end_stream();
-        if self.encrypted {
+        let wire = self.encrypted.clone();
+        if wire.is_some() {
             request.extensions_mut().insert(Encrypted);
         } else if !has_body {
             request.extensions_mut().insert(SocketOffer);
@@ -180,6 +194,14 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             let status = response.status();
             let refused = has_body && (status.is_client_error() || status.is_server_error());
             transfer.refused_body.store(refused, Ordering::Relaxed);
+            if let Some(wire) = wire {
+                let piped = response.extensions_mut().remove::<Piped>();
+                let piped = piped.map(|piped| piped.follow(&wire));
+                return Ok(response.map(|body| match piped {
+                    Some(piped) => ConnectionBody::Piped(body, piped),
+                    None => ConnectionBody::Ordinary(body),
+                }));
+            }
             let stream = response
                 .extensions_mut()
                 .remove::<Handover>()

@@ -113,6 +113,7 @@ impl PemFiles {
         provider: &CryptoProvider,
     ) -> Result<Certificate, CertificateError> {
         let chain = self.chain(&pair.certificate)?;
+        let own = chain.first().ok_or_else(|| self.no_certificate())?.clone();
         let key = PrivateKeyDer::from_pem_slice(&pair.key).map_err(|_| {
             let encrypted = b"-----BEGIN ENCRYPTED PRIVATE KEY-----";
             unusable(
@@ -124,7 +125,6 @@ impl PemFiles {
                 },
             )
         })?;
-        let own = chain.first().ok_or_else(|| self.no_certificate())?.clone();
         // Read by itself first, so that the file that is wrong is the one that is named.
         let parsed = ParsedCertificate::try_from(&own)
             .map_err(|error| unusable(&self.certificate, error))?;

@@ -47,8 +47,8 @@ pub(crate) fn serve_connection(
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
-        encrypted: false,
         peer,
+        encrypted: None,
     };
     let mut connection = http.serve_connection(io, service);
     async move {

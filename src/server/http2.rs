@@ -16,14 +16,17 @@
 
 mod exchange;
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::Request;
 use bytes::Bytes;
-use h2::server::{Builder, Connection};
-use h2::{Ping, PingPong, Reason};
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Ping, PingPong, Reason, RecvStream};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -32,6 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use self::exchange::{Exchange, Outcome};
 use crate::config::Config;
+use crate::sink::Wire;
 
 /// What a stream may have taken from its body, with credit, and not brought to the socket yet, in bytes.
 const SEND_BUFFER: usize = 16 * 1024;
@@ -47,6 +51,9 @@ const MAX_HEADERS: u32 = 32 * 1024;
 const RESETS: u32 = 100;
 /// How long a client may take to go once it was told that the connection ends and no stream is left.
 const GOING: Duration = Duration::from_secs(2);
+
+/// A request and what answers it, or what broke the connection.
+type Accepted = Result<(Request<RecvStream>, SendResponse<Bytes>), h2::Error>;
 
 /// What holds for each connection.
 #[derive(Clone, Copy, Debug)]
@@ -69,11 +76,19 @@ impl Limits {
     }
 }
 
+/// What answers the requests of a connection, and what is known of that.
+#[derive(Clone)]
+pub(super) struct Service {
+    pub(super) router: Router,
+    pub(super) peer: SocketAddr,
+    pub(super) wire: Arc<Wire>,
+}
+
 /// Serves a connection until it ends. When `draining` is cancelled it takes no more requests, and ends when those that it has are
 /// answered. `tasks` sees the streams' tasks end.
 pub(super) async fn serve<T>(
     io: T,
-    (router, peer): (Router, SocketAddr),
+    service: Service,
     limits: Limits,
     tasks: &TaskTracker,
     draining: &CancellationToken,
@@ -99,11 +114,10 @@ pub(super) async fn serve<T>(
     let mut ending = false;
     loop {
         tokio::select! {
-            accepted = connection.accept() => match accepted {
+            accepted = accept(&mut connection, &service.wire) => match accepted {
                 Some(Ok((request, respond))) => {
                     let exchange = Exchange {
-                        router: router.clone(),
-                        peer,
+                        service: service.clone(),
                         patience: limits.silence,
                     };
                     exchanges.spawn(tasks.track_future(exchange.run(request, respond)));
@@ -141,6 +155,23 @@ pub(super) async fn serve<T>(
     }
     // What is left has nobody to answer to.
     exchanges.shutdown().await;
+}
+
+/// The next request, or the end; writes what the streams have to say meanwhile.
+async fn accept<T>(connection: &mut Connection<T, Bytes>, wire: &Wire) -> Option<Accepted>
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    let mut accepting = pin!(connection.accept());
+    poll_fn(|context| {
+        wire.begin();
+        let accepted = accepting.as_mut().poll(context);
+        if accepted.is_pending() {
+            wire.pause();
+        }
+        accepted
+    })
+    .await
 }
 
 /// Says why, and goes.

@@ -29,6 +29,7 @@ use super::certificate::CertificateError;
 use super::connection::{linger, serve_connection};
 use super::http2;
 use super::renewal::Renewal;
+use super::wire::Watched;
 use crate::config::Config;
 use crate::http::{ConnectionService, Transfer, not_encrypted};
 
@@ -113,7 +114,8 @@ impl Tls {
             match stream {
                 Ok(Ok(stream)) if stream.get_ref().1.alpn_protocol() == Some(PROTOCOLS[0]) => {
                     let mut stream = stream;
-                    let service = (router, peer);
+                    let wire = Arc::clone(stream.get_ref().0.wire());
+                    let service = http2::Service { router, peer, wire };
                     http2::serve(&mut stream, service, tls.http2, &tasks, &draining).await;
                     linger(stream).await;
                     drop(share);
@@ -142,12 +144,13 @@ impl Tls {
     async fn shake_hands(
         &self,
         socket: TcpStream,
-    ) -> Result<TlsStream<TcpStream>, Option<TcpStream>> {
+    ) -> Result<TlsStream<Watched>, Option<TcpStream>> {
         match first(&socket).await {
             First::Handshake => {}
             First::Other => return Err(Some(socket)),
             First::Nothing => return Err(None),
         }
+        let socket = Watched::new(socket);
         self.acceptor.accept(socket).await.map_err(|error| {
             // Scanners, and browsers that do not know the certificate: nobody can do anything about them here.
             tracing::debug!(%error, "a TLS handshake failed");
@@ -168,17 +171,18 @@ async fn first(socket: &TcpStream) -> First {
 /// HTTP/1.1 inside TLS. Its streams stay in it, so it is hyper's from beginning to end; a client that takes nothing any more
 /// is ended by the kernel (`TCP_USER_TIMEOUT`).
 async fn serve_http1(
-    (stream, peer): (TlsStream<TcpStream>, SocketAddr),
+    (stream, peer): (TlsStream<Watched>, SocketAddr),
     http: &http1::Builder,
     router: Router,
     draining: &CancellationToken,
 ) {
     let transfer = Arc::new(Transfer::default());
+    let wire = Arc::clone(stream.get_ref().0.wire());
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
         peer,
-        encrypted: true,
+        encrypted: Some(Arc::clone(&wire)),
     };
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let mut told_to_end = pin!(draining.cancelled());
@@ -188,7 +192,10 @@ async fn serve_http1(
             ending = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
-        Pin::new(&mut connection).poll(context)
+        wire.begin();
+        let ended = Pin::new(&mut connection).poll(context);
+        wire.pause();
+        ended
     })
     .await;
     let still_sending = match ended {

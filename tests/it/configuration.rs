@@ -45,6 +45,9 @@ fn every_key_stands_in_the_documentation_under_its_section() {
     config.auth.nextauth_secret = Some(config::SecretText::new("x"));
     config.auth.nextauth_secret_file = Some("x".into());
     config.auth.nextauth_cookie = Some("x".to_owned());
+    config.serve.metrics_listen = Some(config.serve.listen);
+    config.tls.certificate = Some("x".into());
+    config.tls.key = Some("x".into());
     let all = toml::Table::try_from(&config).expect("a table");
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut section = String::new();
@@ -191,7 +194,7 @@ fn an_unknown_key_is_named_with_its_line() {
     );
     refused(
         load_file("[strem]\n", &[], &[]),
-        "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `reference`, `auth`, \
+        "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `tls`, `stream`, `delivery`, `reference`, `auth`, \
          `retention`, `test_rate`, `publish_rate`, `webhooks`",
     );
     refused(
@@ -203,7 +206,7 @@ fn an_unknown_key_is_named_with_its_line() {
     refused(
         load_environment(&[("CAMPANILE_STREM_SWEEP", "1s")]),
         "CAMPANILE_STREM_SWEEP: no such setting: after CAMPANILE_ comes one of AUTH, DELIVERY, REFERENCE, RETENTION, SERVE, \
-         STREAM, TEST_RATE, WEBHOOKS, then _ and a key",
+         STREAM, TEST_RATE, TLS, WEBHOOKS, then _ and a key",
     );
 }
 

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 pub use binary::{BinaryHub, binary, command, token};
 pub use issuer::{JwksServer, SigningKey, jwks};
 pub use sink::{Reply, Sink};
-pub use stream::{Event, EventStream, Open};
+pub use stream::{Event, EventStream, Open, Socket};
 pub use wire::{Wire, get_stream};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.

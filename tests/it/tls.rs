@@ -10,22 +10,27 @@ use campanile::server::{self, CertificateError, OpenError, Server};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
-use crate::support::tls::{Pem, make};
+use crate::support::http2::Http2;
+use crate::support::tls::{Pem, Sleep, Sleepy, make};
 use crate::support::{BinaryHub, EventStream, Open, TestHub, command, soon, to_user};
 
 /// How often these hubs look at their certificate.
 const LOOK: Duration = Duration::from_millis(100);
 
 async fn stream(hub: &TestHub, pem: &Pem, cursor: Option<String>) -> EventStream {
+    stream_of(hub, pem, "42", cursor).await
+}
+
+async fn stream_of(hub: &TestHub, pem: &Pem, user: &str, cursor: Option<String>) -> EventStream {
     let io = pem.connect(hub.addr(), "http/1.1").await.expect("TLS");
     let open = Open {
         last_event_id: cursor,
         ..Open::default()
     };
-    EventStream::open_on(io, &hub.token("42", &[], &[]), open).await
+    EventStream::open_on(io, &hub.token(user, &[], &[]), open).await
 }
 
 #[tokio::test]
@@ -59,6 +64,86 @@ async fn a_stream_over_tls_delivers_in_order_and_resumes_where_it_was() {
     assert_eq!(soon("the end", second.try_next()).await, None);
     assert!(second.ended_in_order());
     hub.stop().await;
+}
+
+/// A stream for ann in this protocol, between whose ends little fits; and what sends its machine to sleep.
+async fn narrow(hub: &TestHub, pem: &Pem, protocol: &str) -> (EventStream, Sleep) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(2_048).unwrap();
+    let socket = socket.connect(hub.addr()).await.unwrap();
+    let io = pem.connect_on(socket, protocol).await.unwrap();
+    let (io, sleep) = Sleepy::new(io);
+    let token = hub.token("ann", &[], &[]);
+    let stream = match protocol {
+        "h2" => Http2::on(hub.addr(), io).await.stream(&token, None).await,
+        _ => EventStream::open_on(io, &token, Open::default()).await,
+    };
+    (stream, sleep)
+}
+
+#[tokio::test]
+async fn what_was_written_and_never_acknowledged_is_owed_again() {
+    let pem = Pem::new();
+    for protocol in ["http/1.1", "h2"] {
+        let hub = pem
+            .hub(|config| config.stream.heartbeat = Duration::from_secs(1))
+            .await;
+        let (mut asleep, sleep) = narrow(&hub, &pem, protocol).await;
+        for number in 0..3 {
+            hub.publish(to_user("ann", number)).await;
+        }
+        assert_eq!(asleep.messages(3).await, ["n0", "n1", "n2"]);
+        // It comes after the hub has looked at what was acknowledged.
+        while asleep.next().await.kind() != "heartbeat" {}
+        sleep.begin();
+        for number in 3..13 {
+            let details = "x".repeat(8_000);
+            let draft =
+                json!({"targetUserId": "ann", "message": format!("n{number}"), "details": details});
+            hub.publish(draft).await;
+        }
+        hub.until("an empty queue", |s| s["queue"]["depth"] == 0)
+            .await;
+        drop(asleep);
+        // The first of them may have got through whole.
+        hub.until("its debts", |s| s["queue"]["failed"].as_u64() >= Some(9))
+            .await;
+        let mut awake = stream_of(&hub, &pem, "ann", None).await;
+        while awake.notification().await.message() != "n12" {}
+        hub.until("what was owed", |s| s["queue"]["failed"] == 0)
+            .await;
+        drop(awake);
+        hub.stop().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_ends_with_everything_acknowledged_owes_nothing() {
+    let pem = Pem::new();
+    for protocol in ["http/1.1", "h2"] {
+        let hub = pem
+            .hub(|config| config.delivery.retry = vec![Duration::from_secs(60)])
+            .await;
+        let (mut stream, _) = narrow(&hub, &pem, protocol).await;
+        for number in 0..20 {
+            hub.publish(to_user("ann", number)).await;
+        }
+        let numbers: Vec<_> = (0..20).map(|number| format!("n{number}")).collect();
+        assert_eq!(stream.messages(20).await, numbers);
+        stream.counted(20).await;
+        drop(stream);
+        hub.until("no streams", |s| s["streams"]["total"] == 0)
+            .await;
+        // One that nobody takes: once it is owed, whatever was decided before it is written.
+        hub.publish(to_user("bob", 20)).await;
+        hub.until("a debt", |s| s["queue"]["pending"] == 1).await;
+        // Whoever comes without a cursor goes on where she was served last.
+        let mut back = stream_of(&hub, &pem, "ann", None).await;
+        hub.publish(to_user("ann", 21)).await;
+        back.expect_next_message("n21").await;
+        drop(back);
+        hub.stop().await;
+    }
 }
 
 #[tokio::test]

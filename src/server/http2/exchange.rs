@@ -9,7 +9,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, HttpBody};
 use axum::extract::ConnectInfo;
 use axum::http::header::{
@@ -25,6 +24,7 @@ use http_body::Frame;
 use tokio::time::timeout;
 use tower::ServiceExt;
 
+use super::Service;
 use crate::clock::Timestamp;
 use crate::fanout::Piped;
 use crate::http::Encrypted;
@@ -34,8 +34,7 @@ const PART: usize = 16 * 1024;
 
 /// What every exchange of a connection has.
 pub(super) struct Exchange {
-    pub(super) router: Router,
-    pub(super) peer: SocketAddr,
+    pub(super) service: Service,
     /// How long an answer may wait for credit.
     pub(super) patience: Duration,
 }
@@ -65,13 +64,15 @@ impl Exchange {
         request: Request<RecvStream>,
         mut respond: SendResponse<Bytes>,
     ) -> Outcome {
-        let answer = self.router.oneshot(as_http1(request, self.peer));
+        let Service { router, peer, wire } = self.service;
+        let answer = router.oneshot(as_http1(request, peer));
         let mut response = tokio::select! {
             biased;
             _ = poll_fn(|context| respond.poll_reset(context)) => return Outcome::TakenBack,
             Ok(response) = answer => response,
         };
         let stream = response.extensions_mut().remove::<Piped>();
+        let stream = stream.map(|stream| stream.follow(&wire));
         let (head, body) = as_http2(response).into_parts();
         let ended = body.is_end_stream();
         // An error means that the client is gone, or has taken the request back in this moment.
@@ -81,11 +82,13 @@ impl Exchange {
         if ended {
             return Outcome::Answered;
         }
-        match send(&mut out, body, self.patience).await {
+        let mut body = pin!(body);
+        let sending = send(&mut out, body.as_mut(), stream.as_ref(), self.patience);
+        match sending.await {
             Ok(()) | Err(Broken::Gone) => {}
             Err(Broken::Body) => out.send_reset(Reason::INTERNAL_ERROR),
             Err(Broken::NoCredit) => {
-                // Before its pipe closes, which would look as if the client had gone.
+                // Before the body is dropped, which would look as if the client had gone.
                 if let Some(stream) = stream {
                     stream.stalled();
                 }
@@ -97,8 +100,12 @@ impl Exchange {
 }
 
 /// Sends a body, as far as there is credit.
-async fn send(out: &mut SendStream<Bytes>, body: Body, patience: Duration) -> Result<(), Broken> {
-    let mut body = pin!(body);
+async fn send(
+    out: &mut SendStream<Bytes>,
+    mut body: Pin<&mut Body>,
+    stream: Option<&Piped>,
+    patience: Duration,
+) -> Result<(), Broken> {
     loop {
         let frame = tokio::select! {
             biased;
@@ -115,7 +122,11 @@ async fn send(out: &mut SendStream<Bytes>, body: Body, patience: Duration) -> Re
             let credit = timeout(patience, credit).await;
             let credit = credit.map_err(|_| Broken::NoCredit)?.ok_or(Broken::Gone)?;
             let part = data.split_to(credit.min(data.len()));
+            let bytes = part.len();
             out.send_data(part, false).map_err(|_| Broken::Gone)?;
+            if let Some(stream) = stream {
+                stream.receipts().handed_beside(bytes);
+            }
         }
     }
     out.send_data(Bytes::new(), true).map_err(|_| Broken::Gone)

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
 use super::tls::Pem;
-use super::{EventStream, soon};
+use super::{EventStream, Socket, soon};
 
 /// A connection.
 pub struct Http2 {
@@ -27,14 +27,22 @@ pub struct Http2 {
 
 impl Http2 {
     pub async fn to(addr: SocketAddr, pem: &Pem) -> Self {
-        Self::with(addr, pem, &Builder::new()).await
+        Self::with(addr, pem, &roomy()).await
     }
 
     /// With settings of its own.
     pub async fn with(addr: SocketAddr, pem: &Pem, builder: &Builder) -> Self {
         let io = pem.connect(addr, "h2").await.expect("a TLS connection");
-        let protocol = io.get_ref().1.alpn_protocol().map(<[u8]>::to_vec);
-        assert_eq!(protocol.as_deref(), Some(&b"h2"[..]));
+        assert_eq!(io.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        Self::speaking(addr, io, builder).await
+    }
+
+    /// On a connection that is there already.
+    pub async fn on(addr: SocketAddr, io: impl Socket + 'static) -> Self {
+        Self::speaking(addr, io, &roomy()).await
+    }
+
+    async fn speaking(addr: SocketAddr, io: impl Socket + 'static, builder: &Builder) -> Self {
         let (send, mut connection) = soon("a handshake", builder.handshake(io))
             .await
             .expect("a connection");
@@ -102,6 +110,13 @@ impl Http2 {
         let ended = soon("the connection's end", self.driver).await;
         ended.expect("no panic").map_err(|error| error.reason())
     }
+}
+
+/// With so much credit for all streams together that one which is not read just then keeps none from the others.
+fn roomy() -> Builder {
+    let mut settings = Builder::new();
+    settings.initial_connection_window_size(10_000_000);
+    settings
 }
 
 /// What an answer says.

@@ -3,10 +3,14 @@
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
 
 use campanile::config::Config;
 use tempfile::TempDir;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -84,6 +88,16 @@ impl Pem {
         addr: SocketAddr,
         protocol: &str,
     ) -> io::Result<TlsStream<TcpStream>> {
+        self.connect_on(TcpStream::connect(addr).await?, protocol)
+            .await
+    }
+
+    /// The same on a socket that is connected already.
+    pub async fn connect_on(
+        &self,
+        socket: TcpStream,
+        protocol: &str,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         roots.add(self.der()).expect("a root");
         let provider = Arc::new(aws_lc_rs::default_provider());
@@ -93,10 +107,64 @@ impl Pem {
             .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![protocol.as_bytes().to_vec()];
-        let socket = TcpStream::connect(addr).await?;
         let connector = TlsConnector::from(Arc::new(config));
-        let name = ServerName::from(addr.ip());
+        let name = ServerName::from(socket.peer_addr()?.ip());
         soon("a handshake", connector.connect(name, socket)).await
+    }
+}
+
+/// A connection of a machine that can be sent to sleep: then it reads nothing more.
+pub struct Sleepy<T> {
+    io: T,
+    asleep: Sleep,
+}
+
+/// What sends it to sleep.
+#[derive(Clone, Default)]
+pub struct Sleep(Arc<AtomicBool>);
+
+impl Sleep {
+    pub fn begin(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+impl<T> Sleepy<T> {
+    pub fn new(io: T) -> (Self, Sleep) {
+        let asleep = Sleep::default();
+        let sleep = asleep.clone();
+        (Self { io, asleep }, sleep)
+    }
+}
+
+impl<T: AsyncRead + Unpin> AsyncRead for Sleepy<T> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.asleep.0.load(Ordering::Relaxed) {
+            return Poll::Pending;
+        }
+        Pin::new(&mut self.io).poll_read(context, buffer)
+    }
+}
+
+impl<T: AsyncWrite + Unpin> AsyncWrite for Sleepy<T> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.io).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.io).poll_shutdown(context)
     }
 }
 
