@@ -54,6 +54,8 @@ pub const ENDPOINT_DELETED: &str = "endpoint_deleted";
 pub const KEY_CREATED: &str = "key_created";
 /// An API key was revoked.
 pub const KEY_REVOKED: &str = "key_revoked";
+/// A user's credentials were taken back.
+pub const USER_REVOKED: &str = "user_revoked";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
 /// The hub stopped before everything was done.
@@ -88,6 +90,7 @@ pub const ALL: &[&str] = &[
     ENDPOINT_DELETED,
     KEY_CREATED,
     KEY_REVOKED,
+    USER_REVOKED,
     ACCEPT_FAILED,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,

@@ -25,6 +25,7 @@ mod sign_in;
 mod status;
 mod stream;
 mod tickets;
+mod users;
 mod webhooks;
 
 use std::borrow::Cow;
@@ -107,6 +108,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         get("/keys", Admin, keys::list),
         post("/keys", Admin, keys::create),
         delete("/keys/{name}", Admin, keys::revoke),
+        post("/users/{user}/revoke", Admin, users::revoke),
         get("/webhooks", Admin, webhooks::list),
         post("/webhooks", Admin, webhooks::create),
         get("/webhooks/{id}", Admin, webhooks::one),
@@ -301,7 +303,7 @@ impl FromRef<Api> for RetrySpread {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
+/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/users`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
 /// the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::handover::{ConnectionBody, Handover, SocketOffer};
 use super::problem::Problem;
-use crate::auth::Caller;
+use crate::auth::{AuthError, Caller};
 use crate::config::Config;
 use crate::hub::{Hub, Subscribe, SubscribeError};
 use crate::sse::{self, Bye};
@@ -108,12 +108,16 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
         SubscribeError::Draining => (Bye::Draining, spread.draw()),
         SubscribeError::TooManyStreams => (Bye::Busy, TOO_MANY_RETRY),
         SubscribeError::Full | SubscribeError::Store(_) => (Bye::Busy, spread.draw()),
+        SubscribeError::Revoked => {
+            return Problem::unauthorized(AuthError::UserRevoked).into_response();
+        }
     };
     if accepts_event_stream(headers) {
         return event_stream(Body::from(sse::refusal(reason, retry)));
     }
     match error {
         SubscribeError::Draining => Problem::draining(),
+        SubscribeError::Revoked => Problem::unauthorized(AuthError::UserRevoked),
         SubscribeError::TooManyStreams => {
             Problem::too_many("this user holds as many streams as one may", retry)
         }

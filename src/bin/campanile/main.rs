@@ -21,6 +21,7 @@ mod queue;
 mod reach;
 mod remind;
 mod restore;
+mod revoke;
 mod send;
 mod serve;
 mod settings;
@@ -60,6 +61,7 @@ Examples:
   campanile cancel 019aa4f8-…                      take back what is scheduled, or what nobody took
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
+  campanile revoke --user 42                       end their streams, refuse what was issued to them
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
   campanile webhook add https://example.com/hook   tell another program what nobody took
   campanile backup monday.db                       copy the store, whether the hub runs or not
@@ -88,6 +90,7 @@ enum Command {
     Listen(listen::Args),
     Token(token::Args),
     Key(key::Args),
+    Revoke(revoke::Args),
     Why(why::Args),
     Webhook(webhook::Args),
     Remind(remind::Args),
@@ -127,6 +130,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Cancel(args) => block_on(one_thread(), cancel::run(args, &settings)),
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
+        Command::Revoke(args) => block_on(one_thread(), revoke::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
         Command::Webhook(args) => block_on(one_thread(), webhook::run(args, &settings)),
         Command::Remind(args) => block_on(one_thread(), remind::run(args, &settings)),

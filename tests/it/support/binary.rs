@@ -44,9 +44,21 @@ impl BinaryHub {
 
     /// The same with its log, in JSON, in a file.
     pub async fn serve_logging(data: &Path, more: &[&str], log: &Path) -> Self {
+        Self::serve_logging_with(data, more, &[], log).await
+    }
+
+    /// The same with variables in its environment.
+    pub async fn serve_logging_with(
+        data: &Path,
+        more: &[&str],
+        variables: &[(&str, &str)],
+        log: &Path,
+    ) -> Self {
         let more = [more, &["--log-format", "json"]].concat();
         let log = std::fs::File::create(log).expect("a file");
-        Self::start(binary(), data, &more, log.into()).await
+        let mut command = binary();
+        command.envs(variables.iter().copied());
+        Self::start(command, data, &more, log.into()).await
     }
 
     async fn start(mut command: Command, data: &Path, more: &[&str], log: Stdio) -> Self {
