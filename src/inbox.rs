@@ -1,15 +1,22 @@
-//! What a user has not read yet, as a number.
+//! A user's inbox: a page of it, and what of it they have not read yet, as a number.
 //!
 //! A user's inbox is what was stored for them to find: notifications (never broadcasts) addressed to them by name, and
 //! those to their roles or to everyone since they first opened a stream. There is no list of it anywhere: it is computed
 //! from the log by audience key. What they have read is one watermark for each user, and a mark for each notification
 //! above it that was read by itself.
 //!
-//! The count has to be cheap, because every stream begins with it. So it stops where a person stops counting.
+//! The count has to be cheap, because every stream begins with it. So it stops where a person stops counting. Listing is as
+//! cheap, however much is stored: a page is read from its place on, and looks at so much and no more.
+
+mod listing;
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+pub use self::listing::{
+    DEFAULT_PAGE, Filter, InboxItem, InboxPage, InboxQuery, MAX_FILTER, MAX_PAGE,
+};
 
 /// Up to here an unread count is exact; what is beyond is "1000+", and is not counted.
 pub const MAX_UNREAD: usize = 1_000;

@@ -13,11 +13,11 @@ pub(crate) use self::validate::LAPSED;
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::audience::Audience;
+use crate::audience::{Audience, identifier};
 use crate::clock::Timestamp;
 use crate::idempotency::Once;
 use crate::log::Position;
@@ -63,6 +63,28 @@ pub enum Severity {
     High,
     /// Look now.
     Critical,
+}
+
+impl Severity {
+    /// Every one, with its name, the least urgent first.
+    pub const ALL: [(Self, &'static str); 4] = [
+        (Self::Low, "low"),
+        (Self::Medium, "medium"),
+        (Self::High, "high"),
+        (Self::Critical, "critical"),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(severity, _)| *severity == self);
+        found.map_or("", |(_, name)| name)
+    }
+
+    /// From its name.
+    pub fn named(name: &str) -> Option<Self> {
+        let found = Self::ALL.iter().find(|(_, known)| *known == name);
+        found.map(|(severity, _)| *severity)
+    }
 }
 
 /// Which promise a notification is published under.
@@ -232,6 +254,28 @@ impl Entry {
     pub fn expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|moment| moment <= now)
     }
+}
+
+/// What filters look at in a public part.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Labels {
+    /// In the form in which names are compared, which is not always that in which it was written.
+    #[serde(deserialize_with = "compared")]
+    pub(crate) module: Option<Arc<str>>,
+    pub(crate) severity: Severity,
+}
+
+impl Labels {
+    /// What cannot be read counts as not said: nothing that is stored may hold up whoever looks at it.
+    pub(crate) fn of(body: &str) -> Self {
+        serde_json::from_str(body).unwrap_or_default()
+    }
+}
+
+fn compared<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Arc<str>>, D::Error> {
+    let written: Option<String> = Option::deserialize(deserializer)?;
+    Ok(written.and_then(|module| identifier(&module).ok()))
 }
 
 /// How long an entry of this kind is kept, when nothing else is configured.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
+use crate::auth::{Scope, Scopes};
 use crate::clock::Timestamp;
 use crate::inbox::Unread;
 use crate::registry::Registry;
@@ -21,6 +22,8 @@ pub enum Status {
         streams: OwnStreams,
         /// How much of their inbox is unread.
         unread: Unread,
+        /// What more they may do.
+        scopes: Vec<Scope>,
     },
     /// What an admin may know: one entry for each hub that serves the log.
     Admin {
@@ -115,10 +118,11 @@ pub(crate) struct Snapshot<'a> {
 }
 
 impl Status {
-    pub(crate) fn reader(own: usize, unread: Unread) -> Self {
+    pub(crate) fn reader(own: usize, unread: Unread, scopes: Scopes) -> Self {
         Self::Reader {
             streams: OwnStreams { own },
             unread,
+            scopes: scopes.list(),
         }
     }
 

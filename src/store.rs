@@ -12,6 +12,7 @@
 
 mod agenda;
 mod commits;
+mod inbox;
 mod outbox;
 mod reminders;
 pub mod sqlite;
@@ -26,6 +27,7 @@ use uuid::Uuid;
 
 pub use self::agenda::Agenda;
 pub use self::commits::Commits;
+pub use self::inbox::{InboxEntry, InboxSlice, Inboxes, ListQuery, Marked, Viewer};
 pub use self::outbox::{
     ClaimedWebhooks, EndpointChange, Outbox, OutboxCounts, ReclaimedWebhooks, Redeliver,
     Redelivered, SettledWebhook, Webhook, WebhookClaim, WebhookOutcome, WebhookQuery, WebhookState,
@@ -237,15 +239,6 @@ pub struct Unacknowledged {
     pub owed: Vec<(Position, Recipient)>,
 }
 
-/// Which entries a stream may see: those addressed to its user, to one of its roles, or to everyone.
-#[derive(Clone, Debug)]
-pub struct Viewer {
-    /// The user.
-    pub user: Arc<str>,
-    /// Their roles, at most [`crate::notification::MAX_ROLES`].
-    pub roles: Arc<[Arc<str>]>,
-}
-
 /// What a stream asks for when it begins.
 #[derive(Clone, Debug)]
 pub struct StartQuery {
@@ -274,17 +267,6 @@ pub struct Start {
     pub owes: bool,
     /// How much of the user's inbox is unread, as this viewer sees it; read in one snapshot with the rest.
     pub unread: Unread,
-}
-
-/// What a read mark came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Marked {
-    /// Something is read now that was not marked so before.
-    Changed,
-    /// It was read before.
-    Unchanged,
-    /// There is no such notification in the user's inbox; or the log has not come that far.
-    Unknown,
 }
 
 /// A stretch of the log for one viewer.
@@ -556,7 +538,7 @@ pub struct Counts {
 }
 
 /// A log that is appended to in commit order, and what became of each entry.
-pub trait Store: Outbox + Reminders {
+pub trait Store: Inboxes + Outbox + Reminders {
     /// Stores notifications durably, in order, all in one commit (with those of other callers). Every answer comes after the
     /// fsync. Dropping the future does not undo anything: the commit and its hand-over happen all the same.
     ///
@@ -613,31 +595,6 @@ pub trait Store: Outbox + Reminders {
 
     /// Those addressed to the viewer's user by name that are still owed or failed; the same bounds as a page.
     fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>>;
-
-    /// How much of a viewer's inbox is unread. The cost is bounded, whatever is stored.
-    ///
-    /// What has expired by `now` does not count, unless so much has that looking at it would cost too much (SQLite: more
-    /// than 1,000 of the unread).
-    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>>;
-
-    /// Marks one notification of a viewer's inbox read, durably; where it names them it is sent by that, if it was owed
-    /// or failed. A store may bound how many marks it keeps singly for a user above their watermark (SQLite: 5,000); with
-    /// one more it raises the watermark to the oldest of them.
-    fn mark_read(
-        &self,
-        viewer: Viewer,
-        id: Uuid,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Marked, StoreError>>;
-
-    /// Marks all of a user's inbox read up to a position, or up to the head: one watermark, never lowered. Whatever
-    /// was kept singly at or below it is deleted, in small steps; what was owed there to the user by name is sent.
-    fn mark_all_read(
-        &self,
-        user: Arc<str>,
-        upto: Option<Position>,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Marked, StoreError>>;
 
     /// The log itself, for whoever was not handed it: at most `limit` entries after `after`, without holes.
     fn entries(

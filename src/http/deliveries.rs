@@ -154,9 +154,9 @@ fn scope(fields: &mut Fields) -> Result<Scope, Problem> {
 
 /// `GET /notifications?reference=`: the notification that has a reference, for whoever may see it.
 pub(crate) async fn by_reference(
-    State(hub): State<Hub>,
-    Extension(caller): Extension<Caller>,
-    mut fields: Fields,
+    hub: &Hub,
+    caller: &Caller,
+    reference: String,
 ) -> Result<Response, Problem> {
     #[derive(Serialize)]
     struct Found<'a> {
@@ -166,22 +166,14 @@ pub(crate) async fn by_reference(
     struct Seen<'a> {
         notifications: Vec<&'a RawValue>,
     }
-    let reference = fields.text("reference")?;
-    fields.done()?;
-    let Some(reference) = reference else {
-        return Err(Problem::field(
-            "reference",
-            "is missing: inboxes are not listed by this version",
-        ));
-    };
     let found = hub
         .lookup(Which::Reference(reference), caller.user())
         .await?;
     let notifications = match &found {
-        Lookup::Held(held) if may_know(&caller, &held.publisher) => {
+        Lookup::Held(held) if may_know(caller, &held.publisher) => {
             vec![Story::held(held)]
         }
-        Lookup::Found(record) if may_know(&caller, &record.publisher) => {
+        Lookup::Found(record) if may_know(caller, &record.publisher) => {
             vec![Story::brief(record, hub.epoch())]
         }
         Lookup::Found(record) if record.in_inbox => {

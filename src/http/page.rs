@@ -1,4 +1,4 @@
-//! The console's own files, the browser client and the API's document, embedded in the binary, so that a hub is one
+//! The console's own files, the browser client, its React hook and the API's document, embedded in the binary, so that a hub is one
 //! file to copy.
 //!
 //! They are public, since they hold no data, and are asked after on each load (`no-cache`) but sent only when they
@@ -24,36 +24,88 @@ pub(crate) struct File {
     text: &'static str,
 }
 
-/// The console.
-pub(crate) const INDEX: File = File {
-    content_type: "text/html; charset=utf-8",
-    text: include_str!("../../static/index.html"),
-};
-/// Its code.
-pub(crate) const CONSOLE: File = File {
-    content_type: "text/javascript; charset=utf-8",
-    text: include_str!("../../static/console.js"),
-};
-/// Its looks.
-pub(crate) const STYLE: File = File {
-    content_type: "text/css; charset=utf-8",
-    text: include_str!("../../static/style.css"),
-};
+const HTML: &str = "text/html; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
+const JSON: &str = "application/json";
+
+/// A file of `static/`.
+macro_rules! file {
+    ($content_type:ident, $($name:literal),+) => {
+        File {
+            content_type: $content_type,
+            text: include_str!(concat!("../../static/", $($name),+)),
+        }
+    };
+}
+
+/// A module of the console, at the path at which the others import it.
+macro_rules! module {
+    ($name:literal) => {
+        (
+            concat!("/console/", $name, ".js"),
+            file!(SCRIPT, "console/", $name, ".js"),
+        )
+    };
+}
+
+/// A part of its looks.
+macro_rules! style {
+    ($name:literal) => {
+        (
+            concat!("/console/", $name, ".css"),
+            file!(STYLE, "console/", $name, ".css"),
+        )
+    };
+}
+
 /// The browser client, which other pages may load as well.
-pub(crate) const CLIENT: File = File {
-    content_type: "text/javascript; charset=utf-8",
-    text: include_str!("../../static/campanile.js"),
-};
-/// The console's mark.
-pub(crate) const ICON: File = File {
-    content_type: "image/svg+xml",
-    text: include_str!("../../static/favicon.svg"),
-};
+pub(crate) const CLIENT: File = file!(SCRIPT, "campanile.js");
+/// The client as a React hook. It imports `react`, which the page that loads it names in an import map.
+pub(crate) const REACT: File = file!(SCRIPT, "react.js");
 /// The whole API, as OpenAPI 3.1.
-pub(crate) const API: File = File {
-    content_type: "application/json",
-    text: include_str!("../../static/openapi.json"),
-};
+pub(crate) const API: File = file!(JSON, "openapi.json");
+
+/// The console, by the paths at which its files are served.
+pub(crate) const CONSOLE: &[(&str, File)] = &[
+    ("/", file!(HTML, "index.html")),
+    ("/favicon.svg", file!(IMAGE, "favicon.svg")),
+    style!("base"),
+    style!("tower"),
+    style!("forms"),
+    style!("rooms"),
+    module!("api"),
+    module!("chart"),
+    module!("connection"),
+    module!("curl"),
+    module!("deliveries"),
+    module!("dialog"),
+    module!("dom"),
+    module!("duplicates"),
+    module!("endpoint"),
+    module!("endpoint-fields"),
+    module!("form"),
+    module!("here"),
+    module!("inbox"),
+    module!("keys"),
+    module!("listing"),
+    module!("main"),
+    module!("minutes"),
+    module!("notice"),
+    module!("now"),
+    module!("outcome"),
+    module!("pulse"),
+    module!("queue"),
+    module!("reminders"),
+    module!("route"),
+    module!("rung"),
+    module!("send"),
+    module!("storeys"),
+    module!("story"),
+    module!("webhooks"),
+    module!("words"),
+];
 
 impl File {
     /// The file, or 304 to whoever has it already.

@@ -41,6 +41,28 @@ impl Fields {
         Ok(first)
     }
 
+    /// The texts of a field that may be given several times.
+    pub(crate) fn texts(&mut self, name: &str, most: usize) -> Result<Vec<String>, Problem> {
+        let found = self.0.extract_if(.., |(key, _)| key == name);
+        let texts: Vec<String> = found.map(|(_, value)| value).collect();
+        if texts.len() > most {
+            return Err(Problem::field(
+                name,
+                format!("must not stand there more than {most} times"),
+            ));
+        }
+        Ok(texts)
+    }
+
+    /// Whether a field is `true`; without it, or with `false`, it is not.
+    pub(crate) fn flag(&mut self, name: &str) -> Result<bool, Problem> {
+        match self.text(name)?.as_deref() {
+            None | Some("false") => Ok(false),
+            Some("true") => Ok(true),
+            Some(_) => Err(Problem::field(name, "must be true or false")),
+        }
+    }
+
     /// A whole number within a range.
     pub(crate) fn number(
         &mut self,
@@ -62,10 +84,15 @@ impl Fields {
 
     /// How many rows to give.
     pub(crate) fn limit(&mut self) -> Result<usize, Problem> {
-        let limit = self.number("limit", 1..=i64::try_from(MAX_LIMIT).unwrap_or(i64::MAX))?;
+        self.limit_to(MAX_LIMIT, DEFAULT_LIMIT)
+    }
+
+    /// The same, with bounds of its own.
+    pub(crate) fn limit_to(&mut self, most: usize, default: usize) -> Result<usize, Problem> {
+        let limit = self.number("limit", 1..=i64::try_from(most).unwrap_or(i64::MAX))?;
         Ok(limit
             .and_then(|limit| usize::try_from(limit).ok())
-            .unwrap_or(DEFAULT_LIMIT))
+            .unwrap_or(default))
     }
 
     /// A moment: RFC 3339, or how long ago (`24h`).
@@ -76,6 +103,17 @@ impl Fields {
     ) -> Result<Option<Timestamp>, Problem> {
         let text = self.text(name)?;
         text.map(|text| moment(name, &text, now)).transpose()
+    }
+
+    /// That nothing stands beside a field that says everything by itself.
+    pub(crate) fn nothing_beside(self, name: &str) -> Result<(), Problem> {
+        match self.0.first() {
+            None => Ok(()),
+            Some((other, _)) => Err(Problem::field(
+                other.as_str(),
+                format!("cannot stand together with {name}"),
+            )),
+        }
     }
 
     /// That nothing is left that nobody asked for.

@@ -76,11 +76,7 @@ pub(crate) async fn diagnosis(
     State(hub): State<Hub>,
     mut fields: Fields,
 ) -> Result<Response, Problem> {
-    let deep = match fields.text("deep")?.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::field("deep", "must be true or false")),
-    };
+    let deep = fields.flag("deep")?;
     fields.done()?;
     Ok(Json(hub.diagnose(deep).await?).into_response())
 }

@@ -75,6 +75,18 @@ fn unknown() -> Problem {
     Problem::not_found("there is no reminder of this key")
 }
 
+/// Whose reminder is meant: the caller's own, or that of the publisher whom an administrator names.
+fn whose(caller: &Caller, fields: &mut Fields) -> Result<Arc<str>, Problem> {
+    let own = caller.publisher();
+    match fields.text("publisher")? {
+        None => Ok(own),
+        Some(named) if caller.scopes().admin || *named == *own => Ok(named.into()),
+        Some(_) => Err(Problem::forbidden(
+            "another publisher's reminders take the scope admin",
+        )),
+    }
+}
+
 /// The key in a path; one that cannot be a key is nobody's.
 fn key_of(key: Result<Path<String>, PathRejection>) -> Result<Arc<str>, Problem> {
     let Path(key) = key.map_err(|_| unknown())?;
@@ -89,6 +101,7 @@ pub(crate) async fn keep(
     JsonText(text): JsonText,
 ) -> Result<Response, Problem> {
     let Path(key) = key.map_err(|_| unknown())?;
+    hub.publishing_allowed(&caller.publisher(), 1)?;
     let mut fields: BodyFields<'_> = object(&text)?;
     let mut take = |name: &str| -> Result<Option<String>, Problem> {
         let text = match fields.take(name).as_slice() {
@@ -128,8 +141,11 @@ pub(crate) async fn get(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     key: Result<Path<String>, PathRejection>,
+    mut fields: Fields,
 ) -> Result<Response, Problem> {
-    let found = hub.reminder(caller.publisher(), key_of(key)?).await?;
+    let publisher = whose(&caller, &mut fields)?;
+    fields.done()?;
+    let found = hub.reminder(publisher, key_of(key)?).await?;
     let reminder = found.ok_or_else(unknown)?;
     Ok(axum::Json(Told::new(&reminder, Timestamp::now())).into_response())
 }
@@ -139,11 +155,11 @@ pub(crate) async fn remove(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
     key: Result<Path<String>, PathRejection>,
+    mut fields: Fields,
 ) -> Result<StatusCode, Problem> {
-    if hub
-        .remove_reminder(caller.publisher(), key_of(key)?)
-        .await?
-    {
+    let publisher = whose(&caller, &mut fields)?;
+    fields.done()?;
+    if hub.remove_reminder(publisher, key_of(key)?).await? {
         Ok(StatusCode::NO_CONTENT)
     } else {
         Err(unknown())
@@ -164,11 +180,7 @@ pub(crate) async fn list(
         next_cursor: Option<String>,
     }
     let now = Timestamp::now();
-    let overdue = match fields.text("overdue")?.as_deref() {
-        None | Some("false") => false,
-        Some("true") => true,
-        Some(_) => return Err(Problem::field("overdue", "must be true or false")),
-    };
+    let overdue = fields.flag("overdue")?;
     let query = ReminderQuery {
         publisher: (!caller.scopes().admin).then(|| caller.publisher()),
         overdue_at: overdue.then_some(now),
@@ -209,7 +221,7 @@ pub(crate) async fn history(
         #[serde(skip_serializing_if = "Option::is_none")]
         next_cursor: Option<String>,
     }
-    let (publisher, key) = (caller.publisher(), key_of(key)?);
+    let (publisher, key) = (whose(&caller, &mut fields)?, key_of(key)?);
     let before = fields.number("before", 1..=i64::MAX)?.unwrap_or(i64::MAX);
     let limit = fields.limit()?;
     fields.done()?;

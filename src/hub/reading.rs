@@ -43,7 +43,7 @@ impl Hub {
     /// # Errors
     /// If the store does not answer.
     pub async fn unread(&self, user: &User) -> Result<Unread, StoreError> {
-        self.0.store.unread(viewer(user), Timestamp::now()).await
+        self.0.store.unread(user.into(), Timestamp::now()).await
     }
 
     /// Marks one notification of a user's inbox read, and tells their streams the new count. Once more is no error.
@@ -78,7 +78,7 @@ impl Hub {
         if self.0.stop.is_cancelled() {
             return Err(ReadError::Draining);
         }
-        let (hub, viewer) = (Arc::clone(&self.0), viewer(user));
+        let (hub, viewer) = (Arc::clone(&self.0), Viewer::from(user));
         let marking = self.0.tasks.spawn(async move {
             let marked = hub.write_mark(&viewer, which).await?;
             // A stream that is opened after this look begins with the new count anyway.
@@ -106,12 +106,5 @@ impl Inner {
                 self.store.mark_all_read(user, upto, now).await
             }
         }
-    }
-}
-
-pub(super) fn viewer(user: &User) -> Viewer {
-    Viewer {
-        user: Arc::clone(&user.id),
-        roles: Arc::clone(&user.roles),
     }
 }

@@ -25,6 +25,7 @@
 //! | `diagnosis.rs`, `invariants.rs` | what the store says about itself |
 //! | `pages.rs` | the log as one viewer sees it |
 //! | `prune.rs` | what is older than it is kept, and how it goes |
+//! | `inbox.rs` | what is in whose inbox, as it is listed |
 //! | `reading.rs` | what users have read, and how much they have not |
 //! | `failure.rs` | what errors mean, and who is told |
 //! | `threads.rs` | how work gets to a thread, and how it ends |
@@ -39,6 +40,7 @@ mod endpoints;
 mod entries;
 mod failure;
 mod idempotency;
+mod inbox;
 mod invariants;
 mod keys;
 mod mailbox;
@@ -83,15 +85,13 @@ use self::threads::{Feed, spawn};
 use self::writer::{Append, Errand, Job, Release, Writer};
 use super::{
     Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, Commits, Conflict, Counts, Duplicate,
-    DuplicateQuery, HANDOVER_COMMITS, Marked, OpenStoreError, Opened, Page, PageQuery, Pruned,
-    Reclaimed, Released, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
-    Viewer,
+    DuplicateQuery, HANDOVER_COMMITS, OpenStoreError, Opened, Page, PageQuery, Pruned, Reclaimed,
+    Released, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
 use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
 use crate::diagnosis::{DiagnosisQuery, Facts};
-use crate::inbox::Unread;
 use crate::log::Position;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
@@ -420,48 +420,6 @@ impl Store for SqliteStore {
 
     fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
         self.readers.ask(move |c| pages::owed(c, &query)).boxed()
-    }
-
-    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>> {
-        self.readers
-            .ask(move |c| {
-                let since = reading::visits(c, &viewer.user)?.map(|visits| visits.since);
-                reading::unread(c, &viewer, since, now)
-            })
-            .boxed()
-    }
-
-    fn mark_read(
-        &self,
-        viewer: Viewer,
-        id: Uuid,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
-        self.write(move |c| reading::mark_read(c, &viewer, id, now))
-            .boxed()
-    }
-
-    fn mark_all_read(
-        &self,
-        user: Arc<str>,
-        upto: Option<Position>,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
-        async move {
-            let raised = user.clone();
-            let marked = self
-                .write(move |c| reading::mark_all_read(c, &raised, upto))
-                .await?;
-            // Each step is a commit of its own: nobody's publish waits for the marks of a diligent reader. Also when
-            // nothing was raised, because a crash may have left some.
-            let mut more = marked != Marked::Unknown;
-            while more {
-                let user = user.clone();
-                more = self.write(move |c| reading::clear(c, &user, now)).await?;
-            }
-            Ok(marked)
-        }
-        .boxed()
     }
 
     fn entries(

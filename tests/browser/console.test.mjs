@@ -3,19 +3,14 @@
 // Run it alone with `node --test tests/browser/console.test.mjs`, after `tests/run` has installed what it needs.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
-import { chromium } from "playwright-core";
-
-import { ConsolePage } from "./console-page.mjs";
+import { ConsolePage, launch } from "./console-page.mjs";
 import { Hub, freePort, output, within } from "./hub.mjs";
 import { FailingProxy } from "./proxy.mjs";
 
 /** A limit for each test, in milliseconds: above every wait inside, so that those can say what was missing. */
 const LIMIT = { timeout: 240_000 };
-
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 let browser;
 let hub;
@@ -23,23 +18,7 @@ let context;
 const opened = [];
 
 before(async () => {
-  assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing: tests/run installs it`);
-  // The profile is a new, empty directory that goes with the browser. Its own errands are switched off, and no name
-  // but loopback's resolves: nothing here talks to anybody but the hub.
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ],
-  });
+  browser = await launch();
 });
 
 after(() => browser?.close());

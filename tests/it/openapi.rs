@@ -20,20 +20,19 @@ use tower::ServiceExt;
 use self::document::Document;
 use crate::support::TestHub;
 
-/// Routes that are files of the page, and no part of the API.
-const FILES: [&str; 5] = [
-    "/",
-    "/console.js",
-    "/style.css",
-    "/favicon.svg",
-    "/campanile.js",
-];
+/// Whether a path is a file of the page, and no part of the API.
+fn is_file(path: &str) -> bool {
+    path == "/"
+        || [".js", ".css", ".svg"]
+            .iter()
+            .any(|ending| path.ends_with(ending))
+}
 
 /// The routes of the API, with who may call each.
 fn routes() -> impl Iterator<Item = (String, String, Access)> {
     route_table()
         .into_iter()
-        .filter(|(_, path, _)| !FILES.contains(&path.as_str()))
+        .filter(|(_, path, _)| !is_file(path))
         .map(|(method, path, access)| (method.to_string(), path, access))
 }
 
@@ -68,6 +67,7 @@ async fn each_operation_says_who_may_call_it() {
         let security = match access {
             Access::Public => json!([]),
             Access::Reader => json!([{"bearer": ["reader"]}]),
+            Access::Stream => json!([{"bearer": ["reader"]}, {"ticket": []}]),
             Access::ReaderOrAdmin => json!([{"bearer": ["reader"]}, {"bearer": ["admin"]}]),
             Access::ByAction | Access::Known => json!([{"bearer": []}]),
             Access::Publish => json!([{"bearer": ["publish"]}]),
@@ -89,6 +89,7 @@ async fn limits_in_the_document_are_those_of_the_code() {
     let document = Document::of(&hub).await;
     let draft = "/components/schemas/DraftFields/properties";
     let batch = "/paths/~1notifications~1batch/post/requestBody";
+    let listing = "/paths/~1notifications/get/parameters";
     for (place, limit) in [
         (
             "/components/schemas/Draft/x-max-bytes",
@@ -160,6 +161,18 @@ async fn limits_in_the_document_are_those_of_the_code() {
         (
             "/components/schemas/Unread/oneOf/0/maximum",
             inbox::MAX_UNREAD,
+        ),
+        (
+            "/components/schemas/Inbox/properties/notifications/maxItems",
+            inbox::MAX_PAGE,
+        ),
+        (&format!("{listing}/1/schema/maxItems"), inbox::MAX_FILTER),
+        (&format!("{listing}/2/schema/maxItems"), inbox::MAX_FILTER),
+        (&format!("{listing}/3/schema/maximum"), inbox::MAX_PAGE),
+        (&format!("{listing}/3/schema/default"), inbox::DEFAULT_PAGE),
+        (
+            "/components/parameters/InboxRole/schema/maxItems",
+            limits::MAX_ROLES,
         ),
     ] {
         assert_eq!(document.at(place), &json!(limit), "{place}");
@@ -242,6 +255,17 @@ async fn a_draft_has_the_documented_fields_and_no_other_and_the_hub_takes_the_ex
             hub.publish(draft).await;
         }
     }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_item_of_the_inbox_has_what_receivers_see_its_place_and_whether_it_is_read() {
+    let hub = TestHub::start().await;
+    let document = Document::of(&hub).await;
+    let mut due = names(document.at("/components/schemas/Notification/properties"));
+    due.extend(["eventId", "read"]);
+    let item = names(document.at("/components/schemas/InboxItem/properties"));
+    assert_eq!(item, due);
     hub.stop().await;
 }
 

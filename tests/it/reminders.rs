@@ -311,6 +311,24 @@ async fn a_reminder_is_its_publishers_own() {
         list["reminders"][0]["publisher"],
         "user:campanile/publisher"
     );
+    // Who asks for somebody else's says whose, and takes the scope for it.
+    let whose = "publisher=user%3Acampanile%2Fpublisher";
+    let named = format!("{path}?{whose}");
+    let history = format!("{path}/history?{whose}");
+    for (method, path) in [
+        (Method::GET, &named),
+        (Method::DELETE, &named),
+        (Method::GET, &history),
+    ] {
+        let (status, _) = call_as(&hub, &stranger, method, path, None).await;
+        assert_eq!(status, 403, "{path}");
+    }
+    assert_eq!(call(&hub, Method::GET, &named, None).await.0, 200);
+    let (_, told) = call_as(&hub, &admin, Method::GET, &named, None).await;
+    assert_eq!(told["key"], "ticket-768");
+    let (_, told) = call_as(&hub, &admin, Method::GET, &history, None).await;
+    assert_eq!(told["history"], json!([]));
+
     let (_, list) = call(&hub, Method::GET, "/reminders?overdue=true", None).await;
     assert_eq!(list["reminders"], json!([]));
     let (_, list) = call(&hub, Method::GET, "/reminders?limit=1", None).await;
@@ -323,6 +341,9 @@ async fn a_reminder_is_its_publishers_own() {
         call(&hub, Method::GET, &next, None).await.1["reminders"],
         json!([])
     );
+    let (status, _) = call_as(&hub, &admin, Method::DELETE, &named, None).await;
+    assert_eq!(status, 204);
+    assert_eq!(call(&hub, Method::GET, path, None).await.0, 404);
     hub.stop().await;
 }
 

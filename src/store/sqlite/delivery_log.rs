@@ -70,7 +70,7 @@ pub(super) fn lookup(connection: &Connection, query: &LookupQuery) -> Result<Loo
     Ok(Lookup::Found(Box::new(Record {
         publisher,
         reference,
-        in_inbox: in_inbox && cancelled.is_none(),
+        in_inbox,
         deliveries,
         cancelled,
         entry,

@@ -8,17 +8,15 @@
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, params};
-use serde::Deserialize;
 use uuid::Uuid;
 
 use super::entries::{count, millis, moment_of, position_of, stored, unsigned};
 use super::failure::Failure;
 use super::{delivery_log, endpoints};
-use crate::audience::identifier;
 use crate::clock::Timestamp;
 use crate::delivery::{Lookup, LookupQuery, Outcome, Record, Which};
 use crate::log::Position;
-use crate::notification::Severity;
+use crate::notification::Labels;
 use crate::store::{
     OutboxCounts, Redeliver, Redelivered, Webhook, WebhookQuery, WebhookState, WebhooksOf,
 };
@@ -85,23 +83,14 @@ fn tell_of(
     known: &Known,
     now: Timestamp,
 ) -> Result<bool, Failure> {
-    /// What filters look at. What cannot be read counts as not said: it must not hold up the commit.
-    #[derive(Default, Deserialize)]
-    #[serde(default)]
-    struct Public {
-        module: Option<String>,
-        severity: Severity,
-    }
     let record = &known.record;
-    let public: Public = serde_json::from_str(&record.entry.body).unwrap_or_default();
-    // Filters hold names in the form in which they are compared; a draft's module stands as it was written.
-    let module = public.module.and_then(|module| identifier(&module).ok());
+    let labels = Labels::of(&record.entry.body);
     let failed = |outcome| outcome == Outcome::Failed;
     let decided = Decided {
         audience: &record.entry.audience,
         publisher: &record.publisher,
-        module: module.as_deref(),
-        severity: public.severity,
+        module: labels.module.as_deref(),
+        severity: labels.severity,
         choice: known.choice,
         undelivered: record.deliveries.iter().any(|it| failed(it.outcome)),
     };

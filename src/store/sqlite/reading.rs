@@ -4,12 +4,13 @@
 //! order from the watermark on, and stops at [`MAX_UNREAD`]. What it may have to pass over on the way is bounded too:
 //! by [`MAX_SINGLE`] and [`MAX_LAPSED`]. So it costs the same however much is stored; a test here holds it to its plan.
 
-use rusqlite::{Connection, OptionalExtension, ToSql, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
 use super::deliveries::CLOSED;
 use super::entries::{self, count, entry_at_id, millis, position_of, stored};
 use super::failure::Failure;
-use super::pages::{keys, own_key};
+use super::inbox::{Lists, Order};
+use super::pages::own_key;
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::inbox::{MAX_UNREAD, Unread};
@@ -71,29 +72,12 @@ pub(super) fn visit(connection: &Connection, user: &str, first: Visits) -> Resul
 }
 
 /// Up to here a user has read everything.
-fn watermark(connection: &Connection, user: &str) -> rusqlite::Result<Position> {
+pub(super) fn watermark(connection: &Connection, user: &str) -> rusqlite::Result<Position> {
     let upto = connection
         .prepare_cached("SELECT upto FROM reading WHERE user = ?1")?
         .query_row([user], |row| position_of(row, 0))
         .optional()?;
     Ok(upto.unwrap_or_default())
-}
-
-/// The notifications for any of so many keys, each once, rising. ?1: after, for the first key; ?2: after, for the
-/// others; then the keys.
-fn inbox_sql(keys: usize) -> String {
-    let lists: Vec<String> = (0..keys)
-        .map(|i| {
-            // Named, because the planner would as soon take the list that has the broadcasts in it.
-            format!(
-                "SELECT position, expires_ms FROM audience INDEXED BY audience_inbox
-                 WHERE key = ?{} AND position > ?{} AND inbox = 1",
-                i + 3,
-                if i == 0 { 1 } else { 2 },
-            )
-        })
-        .collect();
-    format!("{} ORDER BY position", lists.join(" UNION "))
 }
 
 /// What a user (?1) has read one by one after ?2, rising.
@@ -109,21 +93,11 @@ pub(super) fn unread(
     now: Timestamp,
 ) -> Result<Unread, Failure> {
     let watermark = watermark(connection, &viewer.user)?;
-    let (own_after, after) = (
-        stored(watermark),
-        stored(since.unwrap_or_default().max(watermark)),
-    );
-    let keys = match since {
-        Some(_) => keys(viewer),
-        None => vec![own_key(viewer)],
-    };
-    let mut values: Vec<&dyn ToSql> = vec![&own_after, &after];
-    values.extend(keys.iter().map(|key| key as &dyn ToSql));
-    let mut inbox = connection.prepare_cached(&inbox_sql(keys.len()))?;
-    // With a single key nothing refers to the second parameter, but the third makes room for it.
-    let mut inbox = inbox.query(values.as_slice())?;
+    let lists = Lists::of(viewer, since, watermark);
+    let mut inbox = connection.prepare_cached(&lists.sql(Order::Rising))?;
+    let mut inbox = inbox.query(lists.values(&i64::MAX).as_slice())?;
     let mut single = connection.prepare_cached(SINGLE_SQL)?;
-    let mut single = single.query(params![viewer.user, own_after])?;
+    let mut single = single.query(params![viewer.user, stored(watermark)])?;
 
     let now = millis(now);
     let (mut unread, mut lapsed) = (0, 0);
@@ -148,13 +122,35 @@ pub(super) fn unread(
     Ok(Unread::counted(unread))
 }
 
-/// Whether an entry is in a viewer's inbox.
+/// Whether a user has read what stands at a position.
+pub(super) fn is_read(
+    connection: &Connection,
+    user: &str,
+    position: Position,
+) -> rusqlite::Result<bool> {
+    if position <= watermark(connection, user)? {
+        return Ok(true);
+    }
+    connection
+        .prepare_cached(
+            "SELECT EXISTS (SELECT 1 FROM read_mark WHERE user = ?1 AND position = ?2)",
+        )?
+        .query_row(params![user, stored(position)], |row| row.get(0))
+}
+
+/// Whether an entry is in a viewer's inbox, expired or not.
 pub(super) fn is_in_inbox(
     connection: &Connection,
     entry: &Entry,
     viewer: &Viewer,
 ) -> Result<bool, Failure> {
     if entry.kind != Kind::Notification || !entry.audience.includes(&viewer.user, &viewer.roles) {
+        return Ok(false);
+    }
+    let withdrawn: bool = connection
+        .prepare_cached("SELECT cancelled_ms IS NOT NULL FROM entry WHERE position = ?1")?
+        .query_row([stored(entry.position)], |row| row.get(0))?;
+    if withdrawn {
         return Ok(false);
     }
     let by_name = entry
@@ -273,13 +269,9 @@ pub(super) fn clear(connection: &Connection, user: &str, now: Timestamp) -> Resu
 mod tests {
     use super::super::pages::tests::searches_only;
     use super::*;
-    use crate::notification::MAX_ROLES;
 
     #[test]
-    fn a_count_is_merged_from_the_index_and_never_scanned_or_sorted() {
-        for keys in [1, 2, 3, 7, MAX_ROLES + 2] {
-            searches_only(&inbox_sql(keys), keys + 2);
-        }
+    fn single_marks_are_read_off_their_index_and_never_scanned_or_sorted() {
         searches_only(SINGLE_SQL, 2);
     }
 }

@@ -23,7 +23,7 @@ use super::store::{Call, Faulty};
 use crate::support::{EventStream, Open, soon};
 
 /// Each, and how often it is certain to be called.
-const CALLS: [(Call, usize); 17] = [
+const CALLS: [(Call, usize); 19] = [
     (Call::Append, 6),
     (Call::Release, 2),
     (Call::Remind, 2),
@@ -31,6 +31,8 @@ const CALLS: [(Call, usize); 17] = [
     (Call::Start, 3),
     (Call::Page, 1),
     (Call::Owed, 1),
+    (Call::Inbox, 1),
+    (Call::InboxEntry, 1),
     (Call::Unread, 2),
     (Call::MarkRead, 1),
     (Call::MarkAllRead, 1),
@@ -243,6 +245,12 @@ async fn fails_once(call: Call, time: usize) {
     let token = hub.token("ann", None);
     assert_eq!(hub.ask(&token, &path, Some(json!({}))).await.0, 204);
     assert_eq!(hub.unread("ann").await, 5);
+    let (status, page) = hub.ask(&token, "/notifications", None).await;
+    assert_eq!((status, &page["unread"]), (200, &json!(5)), "{}", hub.what);
+    let item = path.strip_suffix("/read").expect("its path");
+    let (status, item) = hub.ask(&token, item, None).await;
+    assert_eq!((status, &item["read"]), (200, &json!(true)), "{}", hub.what);
+    assert_eq!(page["notifications"][0], item, "{}", hub.what);
     let all = hub
         .ask(&token, "/notifications/read-all", Some(json!({})))
         .await;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use campanile::auth::StoredKey;
 use campanile::clock::Timestamp;
-use campanile::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
+use campanile::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery, Which};
 use campanile::diagnosis::{DiagnosisQuery, Facts};
 use campanile::inbox::Unread;
 use campanile::log::Position;
@@ -14,10 +14,11 @@ use campanile::notification::{Entry, Notification};
 use campanile::reminders::{NewReminder, Reminder};
 use campanile::store::{
     Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, ClaimedWebhooks, Commits, Counts,
-    Duplicate, DuplicateQuery, EndpointChange, Kept, Marked, Outbox, OutboxCounts, Page, PageQuery,
-    Pruned, Reclaimed, ReclaimedWebhooks, Redeliver, Redelivered, Released, ReminderHistory,
-    ReminderQuery, Reminders, Retention, RetrySchedule, SettledWebhook, Start, StartQuery, Store,
-    StoreError, Swept, Verdicts, Viewer, Webhook, WebhookClaim, WebhookQuery,
+    Duplicate, DuplicateQuery, EndpointChange, InboxEntry, InboxSlice, Inboxes, Kept, ListQuery,
+    Marked, Outbox, OutboxCounts, Page, PageQuery, Pruned, Reclaimed, ReclaimedWebhooks, Redeliver,
+    Redelivered, Released, ReminderHistory, ReminderQuery, Reminders, Retention, RetrySchedule,
+    SettledWebhook, Start, StartQuery, Store, StoreError, Swept, Verdicts, Viewer, Webhook,
+    WebhookClaim, WebhookQuery,
 };
 use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 use campanile::webhooks::{Attempt, Endpoint, Outgoing, Schedule};
@@ -35,6 +36,8 @@ pub enum Call {
     Start,
     Page,
     Owed,
+    Inbox,
+    InboxEntry,
     Unread,
     MarkRead,
     MarkAllRead,
@@ -118,30 +121,6 @@ impl Store for Faulty {
 
     fn owed(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {
         self.unless(Call::Owed, || self.store.owed(query))
-    }
-
-    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>> {
-        self.unless(Call::Unread, || self.store.unread(viewer, now))
-    }
-
-    fn mark_read(
-        &self,
-        viewer: Viewer,
-        id: Uuid,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
-        self.unless(Call::MarkRead, || self.store.mark_read(viewer, id, now))
-    }
-
-    fn mark_all_read(
-        &self,
-        user: Arc<str>,
-        upto: Option<Position>,
-        now: Timestamp,
-    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
-        self.unless(Call::MarkAllRead, || {
-            self.store.mark_all_read(user, upto, now)
-        })
     }
 
     fn entries(
@@ -244,6 +223,47 @@ impl Store for Faulty {
 
     fn close(&self) -> BoxFuture<'_, ()> {
         self.store.close()
+    }
+}
+
+impl Inboxes for Faulty {
+    fn inbox(&self, query: ListQuery) -> BoxFuture<'_, Result<InboxSlice, StoreError>> {
+        self.unless(Call::Inbox, || self.store.inbox(query))
+    }
+
+    fn inbox_entry(
+        &self,
+        viewer: Viewer,
+        which: Which,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Option<InboxEntry>, StoreError>> {
+        self.unless(Call::InboxEntry, || {
+            self.store.inbox_entry(viewer, which, now)
+        })
+    }
+
+    fn unread(&self, viewer: Viewer, now: Timestamp) -> BoxFuture<'_, Result<Unread, StoreError>> {
+        self.unless(Call::Unread, || self.store.unread(viewer, now))
+    }
+
+    fn mark_read(
+        &self,
+        viewer: Viewer,
+        id: Uuid,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
+        self.unless(Call::MarkRead, || self.store.mark_read(viewer, id, now))
+    }
+
+    fn mark_all_read(
+        &self,
+        user: Arc<str>,
+        upto: Option<Position>,
+        now: Timestamp,
+    ) -> BoxFuture<'_, Result<Marked, StoreError>> {
+        self.unless(Call::MarkAllRead, || {
+            self.store.mark_all_read(user, upto, now)
+        })
     }
 }
 

@@ -59,6 +59,7 @@ async fn answers_are_as_documented() {
     )
     .await;
 
+    ask(("issueTicket", "/notifications/stream/ticket"), None, 201).await;
     let open = ask(("listConnections", "/notifications/connections"), None, 200).await;
     assert_eq!(open["connections"][0]["userId"], "42");
     let new_key = || Some(json!({"name": "billing/eu", "scopes": ["admin"]}));
@@ -121,8 +122,21 @@ async fn answers_are_as_documented() {
     .await;
     ask(("searchDeliveries", "/deliveries?outcome=sent"), None, 422).await;
     let found = "/notifications?reference=CNC-1126-0007";
-    ask(("findNotification", found), None, 200).await;
-    ask(("findNotification", "/notifications"), None, 422).await;
+    ask(("listInbox", found), None, 200).await;
+    let page = ask(("listInbox", "/notifications?limit=1"), None, 200).await;
+    assert!(page["nextCursor"].is_string(), "{page}");
+    let own = "/notifications?unread=true&severity=low&severity=high&module=orders";
+    let page = ask(("listInbox", own), None, 200).await;
+    assert!(page["nextCursor"].is_null(), "{page}");
+    ask(("listInbox", "/notifications?user=7"), None, 403).await;
+    ask(("listInbox", "/notifications?limit=0"), None, 422).await;
+    let item = "/notifications/CNC-1126-0007";
+    ask(("getInboxItem", item), None, 200).await;
+    ask(("getInboxItem", "/notifications/none"), None, 404).await;
+    let anothers = "/notifications/CNC-1126-0007?user=7";
+    ask(("getInboxItem", anothers), None, 403).await;
+    let odd = "/notifications/CNC-1126-0007?limit=1";
+    ask(("getInboxItem", odd), None, 422).await;
     let held_back = json!({
         "targetUserId": "42", "message": "m", "reference": "CNC-1126-0008",
         "deliverAt": Timestamp::now().saturating_add(Duration::from_secs(3600)).to_string()
@@ -178,6 +192,11 @@ async fn answers_are_as_documented() {
     )
     .await;
     ask(("getReminderHistory", "/reminders/none/history"), None, 404).await;
+    let others = "/reminders/t%2F1?publisher=key%3Abilling";
+    ask(("getReminder", others), None, 403).await;
+    ask(("getReminder", "/reminders/t%2F1?owner=me"), None, 422).await;
+    ask(("removeReminder", others), None, 403).await;
+    ask(("removeReminder", "/reminders/t%2F1?owner=me"), None, 422).await;
     ask(("removeReminder", "/reminders/t%2F1"), None, 204).await;
     ask(("removeReminder", "/reminders/t%2F1"), None, 404).await;
     let used = ask(("listDuplicates", "/audit/duplicates?key=k"), None, 200).await;
