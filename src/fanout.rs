@@ -149,6 +149,10 @@ pub(crate) struct Admission {
     abandon: Option<Arc<Inbox>>,
 }
 
+/// A stream that is written into a pipe, for whoever reads that: the thread itself only sees that nobody does.
+#[derive(Clone, Debug)]
+pub(crate) struct Piped(Option<(Arc<Inbox>, Address)>);
+
 pub(crate) enum Command {
     Admit {
         registration: Registration,
@@ -162,7 +166,8 @@ pub(crate) enum Command {
         framing: Framing,
         opening: Opening,
     },
-    Abandon(Address),
+    /// Its client is gone before it began, or takes nothing any more.
+    Abandon(Address, End),
     Awake(Address, Arc<AtomicBool>),
     Served(Address, Result<ServedPage, StoreError>),
     Counted(Address, Result<Unread, StoreError>),
@@ -378,11 +383,12 @@ impl Admission {
     }
 
     /// Gives the stream the writing half of a pipe.
-    pub(crate) fn attach_pipe(mut self, half: tokio::io::DuplexStream, opening: Opening) {
-        let Some(inbox) = self.abandon.take() else {
-            return;
-        };
+    pub(crate) fn attach_pipe(mut self, half: tokio::io::DuplexStream, opening: Opening) -> Piped {
         let address = self.address;
+        let Some(inbox) = self.abandon.take() else {
+            return Piped(None);
+        };
+        let piped = Piped(Some((Arc::clone(&inbox), address)));
         let awake = Arc::new(AtomicBool::new(false));
         let on_progress = {
             let inbox = Arc::clone(&inbox);
@@ -399,13 +405,23 @@ impl Admission {
             framing: Framing::UntilClose,
             opening,
         });
+        piped
+    }
+}
+
+impl Piped {
+    /// Its client has taken nothing for as long as one may.
+    pub(crate) fn stalled(self) {
+        if let Some((inbox, address)) = self.0 {
+            inbox.put(Command::Abandon(address, End::Stalled));
+        }
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(inbox) = self.abandon.take() {
-            inbox.put(Command::Abandon(self.address));
+            inbox.put(Command::Abandon(self.address, End::Unopened));
         }
     }
 }

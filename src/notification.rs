@@ -74,6 +74,12 @@ impl Severity {
         (Self::Critical, "critical"),
     ];
 
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let found = Self::ALL.iter().find(|(severity, _)| *severity == self);
+        found.map_or("", |(_, name)| name)
+    }
+
     /// From its name.
     pub fn named(name: &str) -> Option<Self> {
         let found = Self::ALL.iter().find(|(_, known)| *known == name);

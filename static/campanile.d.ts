@@ -75,6 +75,15 @@ export interface InboxItem<Data = unknown> extends Notification<Data> {
   read: boolean;
 }
 
+/** The newest page of the inbox. */
+export interface Inbox<Data = unknown> {
+  /** At most 100, newest first. */
+  notifications: InboxItem<Data>[];
+  unread: Unread;
+  /** Where the next page begins (`GET …/notifications?before=`), or null. */
+  nextCursor: string | null;
+}
+
 /**
  * The stream could not go on without a break: too much was missed, or part of it is no longer kept (`inbox`), or the log is
  * a new one (`epoch`). The client has then fetched the inbox. What it holds that is unread and was not seen on this page has
@@ -83,17 +92,9 @@ export interface InboxItem<Data = unknown> extends Notification<Data> {
  * Broadcasts have no inbox. Those that were missed are gone.
  */
 export interface Gap<Data = unknown> extends Partial<Inbox<Data>> {
-  /** Without the fields of an inbox if five tries to fetch it failed; `onError` said why. */
   scope: "inbox" | "epoch";
-}
-
-/** The newest page of the inbox. */
-export interface Inbox<Data = unknown> {
-  /** Newest first, at most 100. */
-  notifications: InboxItem<Data>[];
-  unread: Unread;
-  /** Where the next page begins (`GET …/notifications?before=`), or null. */
-  nextCursor: string | null;
+  /** Missing, as `unread` and `nextCursor` are, if five tries to fetch the inbox failed; `onError` said why. */
+  notifications?: InboxItem<Data>[];
 }
 
 /**

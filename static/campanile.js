@@ -253,8 +253,7 @@ function joinTabs(name, page) {
     navigator.locks.request(name, options ?? { signal }, lead).catch((error) => {
       if (signal.aborted) return;
       if (error.name !== "AbortError") return lead(); // no locks here: each tab leads itself
-      tabs.leading = false; // stolen
-      page.lose();
+      tabs.leading = false; // stolen; it hears from whom, and follows
       stand();
       tabs.doubt();
     });
@@ -344,7 +343,7 @@ export function connect(options = {}) {
   function join(name) {
     if (options.shared === false || !globalThis.navigator?.locks || !globalThis.BroadcastChannel || name === tabs?.name) return;
     leave();
-    tabs = joinTabs(name, { hear, lead: stream.start, lose: stream.stop });
+    tabs = joinTabs(name, { hear, lead: stream.start });
   }
 
   function leave() {
@@ -367,14 +366,13 @@ export function connect(options = {}) {
     if (leader) {
       const { state, code, until, notBefore } = leader;
       tabs.unlessHeard(stream.silenceMs * (1 + Math.random() / 2));
-      if (state === "open" && isAt(place(), from)) stream.stop(); // this tab has caught up
+      if (state === "open") isAt(place(), from) ? stream.stop() : stream.start(); // caught up, or something was missed
       stream.notBefore = notBefore;
       if (!stream.run) enter(state, { code }, until - Date.now() || undefined);
     }
     if (!tabs || (!leader && message.type !== "notification")) return;
     if (from !== to) {
-      if (stream.run || isAt(place(), to)) return;
-      if (!isAt(place(), from)) return stream.start(); // something was missed
+      if (stream.run || isAt(place(), to) || !isAt(place(), from)) return;
       connection.lastEventId = to;
     }
     take(message);
@@ -467,7 +465,7 @@ export function connect(options = {}) {
   if (options.lastEventId === undefined) {
     try {
       const kept = JSON.parse(localStorage.getItem(key));
-      if (isPrintable(kept.lastEventId)) ({ userId, lastEventId: stored } = kept);
+      if (isPrintable(kept.lastEventId.trim())) ({ userId, lastEventId: stored } = kept);
       connection.lastEventId = stored ?? "";
     } catch {}
   } else connection.lastEventId = String(options.lastEventId);

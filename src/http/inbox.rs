@@ -29,7 +29,7 @@ pub(crate) async fn list(
     mut fields: Fields,
 ) -> Result<Response, Problem> {
     if let Some(reference) = fields.text("reference")? {
-        fields.done_but_for("reference")?;
+        fields.nothing_beside("reference")?;
         return deliveries::by_reference(&hub, &caller, reference).await;
     }
     let whose = Whose::asked(&caller, &mut fields)?;

@@ -126,6 +126,7 @@ async fn publish(
     mut draft: Draft,
     kind: Kind,
 ) -> Result<Response, Problem> {
+    hub.publishing_allowed(&caller.publisher(), 1)?;
     draft.idempotency_key = key(headers, draft.idempotency_key)?;
     let validated = draft.validate(kind, caller.publisher(), Timestamp::now());
     let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
@@ -156,8 +157,7 @@ async fn publish_test(
     let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now());
     let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     // After validation: a test that was refused for its text does not count.
-    hub.test_allowed(&user.id)
-        .map_err(|wait| Problem::too_many("too many test notifications", wait))?;
+    hub.test_allowed(&user.id)?;
     let receipt = hub.publish(validated).await?;
     Ok(answer(&receipt))
 }

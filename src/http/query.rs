@@ -106,7 +106,7 @@ impl Fields {
     }
 
     /// That nothing stands beside a field that says everything by itself.
-    pub(crate) fn done_but_for(self, name: &str) -> Result<(), Problem> {
+    pub(crate) fn nothing_beside(self, name: &str) -> Result<(), Problem> {
         match self.0.first() {
             None => Ok(()),
             Some((other, _)) => Err(Problem::field(

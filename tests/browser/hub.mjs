@@ -198,9 +198,10 @@ export class Hub {
   #publisher;
 
   /** Use {@link Hub.start}. */
-  constructor(directory, port, flags) {
+  constructor(directory, port, flags, env) {
     this.directory = directory;
     this.flags = flags;
+    this.env = env;
     this.url = `http://127.0.0.1:${port}`;
   }
 
@@ -208,9 +209,10 @@ export class Hub {
    * A hub that accepts connections.
    *
    * @param {string[]} [flags] further ones for `serve`
+   * @param {Record<string, string>} [env] settings, such as `CAMPANILE_STREAM_HEARTBEAT`
    */
-  static async start(flags = []) {
-    const hub = new Hub(await temporaryDirectory(), await freePort(), flags);
+  static async start(flags = [], env = {}) {
+    const hub = new Hub(await temporaryDirectory(), await freePort(), flags, env);
     try {
       await hub.launch();
       hub.#publisher = await hub.token("publisher", { scopes: ["publish"] });
@@ -227,6 +229,7 @@ export class Hub {
     // In a directory of its own, so that no campanile.toml of the developer's is found.
     this.#program = new Program(BINARY, ["serve", "--listen", host, "--data", this.directory, ...this.flags], {
       cwd: this.directory,
+      env: this.env,
     });
     const [, address] = await this.#program.line(/^campanile listening on (\S+)$/);
     if (address !== this.url) throw new Error(`asked for ${this.url}, the hub listens on ${address}`);

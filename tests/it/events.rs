@@ -125,6 +125,23 @@ async fn each_line_of_a_json_log_is_json_named_and_without_a_secret() {
     );
     assert_eq!(failed["fields"]["recipient"], "u:bob");
 
+    let look = client
+        .get(format!("{base}/notifications?user=bob&role=CREW"))
+        .bearer_auth(&admin);
+    assert!(
+        soon("an answer", look.send())
+            .await
+            .unwrap()
+            .status()
+            .is_success()
+    );
+    let viewed = log.next(events::INBOX_VIEWED).await;
+    assert_eq!(viewed["level"], "INFO");
+    assert_eq!(
+        (&viewed["fields"]["by"], &viewed["fields"]["user"]),
+        (&json!("user:campanile/root"), &json!("bob"))
+    );
+
     let foreign = Open {
         last_event_id: Some("elsewhere-7".to_owned()),
         ..Open::default()

@@ -10,7 +10,7 @@ use campanile::hub::InboxError;
 use campanile::inbox::{InboxQuery, MAX_PAGE, Unread};
 use serde_json::{Value, json};
 
-use crate::support::{TestHub, soon, to_role, to_user};
+use crate::support::{TestHub, binary, soon, to_role, to_user};
 
 async fn get(hub: &TestHub, token: &str, path: &str) -> (u16, Value) {
     let request = hub.client().get(hub.url(path)).bearer_auth(token);
@@ -41,7 +41,7 @@ fn told(page: &Value) -> Vec<String> {
 /// Every page from the first to the last, and how many there were.
 async fn pages(hub: &TestHub, token: &str, query: &str) -> (Vec<String>, usize) {
     let (mut all, mut before) = (Vec::new(), String::new());
-    for count in 1.. {
+    for count in 1..1_000 {
         let page = page(hub, token, &format!("?{query}{before}")).await;
         all.extend(told(&page));
         match page["nextCursor"].as_str() {
@@ -49,7 +49,7 @@ async fn pages(hub: &TestHub, token: &str, query: &str) -> (Vec<String>, usize) 
             None => return (all, count),
         }
     }
-    unreachable!("there is a last page")
+    panic!("there is no last page: {all:?}")
 }
 
 async fn read(hub: &TestHub, token: &str, path: &str, body: Value) -> u16 {
@@ -171,23 +171,23 @@ async fn an_item_is_what_the_stream_carried_with_its_event_id_and_whether_it_is_
 #[tokio::test]
 async fn what_has_expired_or_was_withdrawn_is_in_no_inbox() {
     let hub = TestHub::start().await;
-    let end = Timestamp::now().saturating_add(Duration::from_millis(500));
-    hub.publish(to_user("ann", 1)).await;
-    let brief = json!({"targetUserId": "ann", "message": "brief", "expiresAt": end.to_string()});
-    let brief = hub.publish(brief).await;
-    let withdrawn = hub.publish(to_user("ann", 2)).await;
-    hub.until("nobody took it", |s| {
-        s["queue"]["failed"].as_u64() >= Some(2)
-    })
-    .await;
     let token = hub.token("ann", &[], &[]);
+    let withdrawn = hub.publish(to_user("ann", 1)).await;
+    hub.until("nobody took it", |s| s["queue"]["failed"] == 1)
+        .await;
+    assert_eq!(told(&page(&hub, &token, "").await), ["n1"]);
     let request = hub
         .client()
         .delete(hub.url(&format!("/notifications/{}", id(&withdrawn))))
         .bearer_auth(hub.token("root", &[], &["admin"]));
     assert_eq!(request.send().await.expect("an answer").status(), 204);
+    assert_eq!(told(&page(&hub, &token, "").await), [""; 0]);
+    hub.publish(to_user("ann", 2)).await;
+    let end = Timestamp::now().saturating_add(Duration::from_millis(500));
+    let brief = json!({"targetUserId": "ann", "message": "brief", "expiresAt": end.to_string()});
+    let brief = hub.publish(brief).await;
     let expired = async {
-        while told(&page(&hub, &token, "").await) != ["n1"] {
+        while told(&page(&hub, &token, "").await) != ["n2"] {
             tokio::task::yield_now().await;
         }
     };
@@ -637,4 +637,85 @@ async fn an_application_that_embeds_the_hub_lists_inboxes_too() {
         .expect("an answer");
     assert!(item.is_none(), "{item:?}");
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn the_command_shows_an_inbox_beside_a_running_hub_and_without_one() {
+    let hub = TestHub::start().await;
+    drop(hub.stream("ann", &["CREW"]).await);
+    let first = json!({
+        "targetUserId": "ann", "title": "New order", "message": "m", "severity": "high", "module": "orders"
+    });
+    let first = hub.publish(first).await;
+    batch(
+        &hub,
+        (0..2_050).map(|number| to_user("ann", number)).collect(),
+    )
+    .await;
+    let last = json!({"targetRoles": ["CREW"], "message": "line\nbreak", "severity": "high"});
+    let last = hub.publish(last).await;
+    idle(&hub).await;
+    let token = hub.token("ann", &["CREW"], &[]);
+    let path = format!("/notifications/{}/read", id(&last));
+    assert_eq!(read(&hub, &token, &path, json!({})).await, 204);
+    let data = hub.data();
+    let inbox = async |more: &[&str]| {
+        let mut command = binary();
+        let command = command.args(["inbox", "--user", "ann", "--role", "CREW", "--data"]);
+        let output = command.arg(&data).args(more).output();
+        let output = soon("its end", output).await.expect("it runs");
+        let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8");
+        let words = text(output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{words}");
+        text(output.stdout)
+    };
+    // What is far apart is found page by page.
+    let high = ["--severity", "high"];
+    let as_json = ["--severity", "high", "--limit", "1", "--json"];
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let shown = (
+        inbox(&high).await,
+        inbox(&as_json).await,
+        inbox(&["--unread", "--module", "orders"]).await,
+        inbox(&["--module", "nothing"]).await,
+        inbox(&["--limit", "1000"]).await,
+    );
+    let table = lines(&shown.0);
+    assert_eq!(table[0], "ann: 1000+ unread (*)");
+    assert!(table[3].starts_with("  20"), "{table:?}");
+    assert!(
+        table[3].ends_with(&format!("{}  line break", id(&last))),
+        "{table:?}"
+    );
+    assert!(table[4].starts_with("* 20"), "{table:?}");
+    assert!(
+        table[4].ends_with(&format!("high      orders  {}  New order", id(&first))),
+        "{table:?}"
+    );
+    assert_eq!(table.len(), 5);
+    let told: Value = serde_json::from_str(&shown.1).expect("JSON");
+    assert_eq!(told["notifications"].as_array().map(Vec::len), Some(1));
+    assert_eq!(
+        told["notifications"][0]["notificationId"],
+        last["notificationId"]
+    );
+    assert_eq!(told["nextCursor"], last["eventId"]);
+    assert_eq!(lines(&shown.2).len(), 4);
+    assert_eq!(lines(&shown.3)[2], "nothing there");
+    let many = lines(&shown.4);
+    assert_eq!(
+        (many.len(), many[1_003].as_str()),
+        (1_004, "… and more (--limit)")
+    );
+
+    let stopped = hub.stop().await;
+    let again = (
+        inbox(&high).await,
+        inbox(&as_json).await,
+        inbox(&["--unread", "--module", "orders"]).await,
+        inbox(&["--module", "nothing"]).await,
+        inbox(&["--limit", "1000"]).await,
+    );
+    assert_eq!(again, shown);
+    drop(stopped);
 }

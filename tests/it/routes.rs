@@ -142,7 +142,7 @@ async fn every_route_that_takes_a_scope_refuses_callers_that_do_not_have_it() {
         let too_little = match access {
             // Whoever has the cron secret has all that it takes; everybody else is 401.
             Access::Public | Access::Known | Access::Cron => continue,
-            Access::Reader | Access::ReaderOrAdmin => vec![publisher.clone()],
+            Access::Reader | Access::Stream | Access::ReaderOrAdmin => vec![publisher.clone()],
             Access::Publish | Access::ByAction => vec![reader.clone()],
             Access::Admin => vec![reader.clone(), publisher.clone()],
         };
@@ -150,7 +150,7 @@ async fn every_route_that_takes_a_scope_refuses_callers_that_do_not_have_it() {
             let about = format!("{method} {path}");
             let (_, problem) =
                 problem(call(&hub, &method, &path).bearer_auth(token), 403, &about).await;
-            if access == Access::Reader {
+            if matches!(access, Access::Reader | Access::Stream) {
                 assert!(
                     problem["detail"]
                         .as_str()

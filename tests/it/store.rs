@@ -1,11 +1,12 @@
 //! What the store promises, whichever store it is.
 //!
-//! `log`, `verdicts`, `claims`, `outbox`, `diagnosis`, `places` and `reading` are the suite: each of its tests is given a [`Place`] and
-//! asks nothing of it but the contract. `opening`, `file`, `pruning`, `references` and `throttles` are about SQLite's file.
+//! `log`, `verdicts`, `claims`, `outbox`, `diagnosis`, `places`, `reading` and `inbox` are the suite: each of its tests is given a
+//! [`Place`] and asks nothing of it but the contract. `opening`, `file`, `pruning`, `references` and `throttles` are about SQLite's file.
 
 mod claims;
 mod diagnosis;
 mod file;
+mod inbox;
 mod log;
 mod opening;
 mod outbox;

@@ -1,5 +1,5 @@
-//! The `campanile` command. Each subcommand is a file of the same name; what several share is [`client`] (calling a
-//! [`output`].
+//! The `campanile` command. Each subcommand is a file of the same name; what several share is [`client`] (calling a hub)
+//! and [`output`].
 //!
 //! Results go to stdout, words to stderr, so that scripts can take the one and people read the other. All this is
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
@@ -12,6 +12,7 @@ mod config;
 mod console;
 mod events;
 mod exit;
+mod inbox;
 mod key;
 mod listen;
 mod logging;
@@ -25,6 +26,7 @@ mod send;
 mod serve;
 mod settings;
 mod token;
+mod trust;
 mod webhook;
 mod why;
 
@@ -60,6 +62,7 @@ Examples:
   campanile cancel 019aa4f8-…                      take back what is scheduled, or what nobody took
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
+  campanile inbox --user 42                        what they find when they come, and what of it is read
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
   campanile webhook add https://example.com/hook   tell another program what nobody took
   campanile backup monday.db                       copy the store, whether the hub runs or not
@@ -82,12 +85,13 @@ Exit status:
 /// What each does, and examples, stand with its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Send(Box<send::Args>),
     Cancel(cancel::Args),
     Listen(listen::Args),
     Token(token::Args),
     Key(key::Args),
+    Inbox(inbox::Args),
     Why(why::Args),
     Webhook(webhook::Args),
     Remind(remind::Args),
@@ -117,16 +121,17 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = Settings::of_process(cli.config);
     let command = cli
         .command
-        .unwrap_or_else(|| Command::Serve(serve::Args::default()));
+        .unwrap_or_else(|| Command::Serve(Box::default()));
     match command {
         Command::Serve(args) => {
             let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-            block_on(runtime, serve::run(args, &settings))
+            block_on(runtime, serve::run(*args, &settings))
         }
         Command::Send(args) => block_on(one_thread(), send::run(*args, &settings)),
         Command::Cancel(args) => block_on(one_thread(), cancel::run(args, &settings)),
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
+        Command::Inbox(args) => block_on(one_thread(), inbox::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
         Command::Webhook(args) => block_on(one_thread(), webhook::run(args, &settings)),
         Command::Remind(args) => block_on(one_thread(), remind::run(args, &settings)),

@@ -27,6 +27,22 @@ fn write(parts: &[&[u8]]) -> anyhow::Result<()> {
     Ok(written.map_err(OutputError)?)
 }
 
+/// At most so many characters, on one line.
+pub(crate) fn shortened(text: &str, width: usize) -> String {
+    let line: String = text
+        .chars()
+        .map(|c| if c.is_control() { ' ' } else { c })
+        .collect();
+    match line.char_indices().nth(width) {
+        Some(_) => line
+            .chars()
+            .take(width.saturating_sub(1))
+            .chain(['…'])
+            .collect(),
+        None => line,
+    }
+}
+
 /// Says something to the person at the terminal. If nobody can hear it, the work goes on.
 pub(crate) fn words(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");

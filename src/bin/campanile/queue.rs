@@ -152,7 +152,7 @@ async fn look(path: PathBuf, deep: bool) -> anyhow::Result<Result<Facts, OpenSto
 }
 
 async fn ask(client: &Client, deep: bool) -> anyhow::Result<Diagnosis> {
-    let query = deep.then_some("deep=true");
+    let query: &[(&str, &str)] = if deep { &[("deep", "true")] } else { &[] };
     let request = client.request_with(Method::GET, &["queue", "diagnosis"], query);
     understood(client, client.call(request).await?)
 }

@@ -147,8 +147,9 @@ async fn list(client: &Client, overdue: bool, as_json: bool) -> anyhow::Result<(
     let mut all: Vec<Value> = Vec::new();
     let mut after = "0".to_owned();
     loop {
-        let query = format!("limit=1000&after={after}&overdue={overdue}");
-        let request = client.request_with(Method::GET, &["reminders"], Some(&query));
+        let overdue = if overdue { "true" } else { "false" };
+        let query = [("limit", "1000"), ("after", &*after), ("overdue", overdue)];
+        let request = client.request_with(Method::GET, &["reminders"], &query);
         let mut answer = client.call(request).await?;
         if let Some(Value::Array(page)) = answer.get_mut("reminders").map(Value::take) {
             all.extend(page);

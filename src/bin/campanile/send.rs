@@ -177,9 +177,8 @@ fn choice(text: &str) -> Result<Choice, &'static str> {
     Choice::named(text).ok_or("must be undelivered, always or never")
 }
 
-fn severity(text: &str) -> Result<Severity, String> {
-    serde_json::from_value(Value::from(text))
-        .map_err(|_| "must be low, medium, high or critical".to_owned())
+fn severity(text: &str) -> Result<Severity, &'static str> {
+    Severity::named(text).ok_or("must be low, medium, high or critical")
 }
 
 fn reference(text: &str) -> Result<ReferenceDraft, std::convert::Infallible> {

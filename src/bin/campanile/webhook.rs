@@ -175,12 +175,11 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
             target,
         } => {
             let hub = client(&target)?;
-            let mut query = format!("limit={limit}");
-            if let Some(status) = status {
-                query.push_str(&format!("&status={status}"));
-            }
+            let limit = limit.to_string();
+            let mut query = vec![("limit", limit.as_str())];
+            query.extend(status.as_deref().map(|status| ("status", status)));
             let path = ["webhooks", &id, "deliveries"];
-            let request = hub.request_with(Method::GET, &path, Some(&query));
+            let request = hub.request_with(Method::GET, &path, &query);
             let answer = hub.call(request).await?;
             if json {
                 return output::line(&answer.to_string());

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::logging::{self, LogFormat};
-use crate::output;
+use crate::output::{self, shortened};
 use crate::reach::Reached;
 use crate::settings::Settings;
 
@@ -249,20 +249,4 @@ fn why(told: &Told) -> String {
         let _ = write!(why, ", next look {next}");
     }
     why
-}
-
-/// At most so many characters, on one line.
-fn shortened(text: &str, width: usize) -> String {
-    let line: String = text
-        .chars()
-        .map(|c| if c.is_control() { ' ' } else { c })
-        .collect();
-    match line.char_indices().nth(width) {
-        Some(_) => line
-            .chars()
-            .take(width.saturating_sub(1))
-            .chain(['…'])
-            .collect(),
-        None => line,
-    }
 }

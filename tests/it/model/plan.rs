@@ -91,6 +91,8 @@ pub enum Step {
     Leave(usize, bool),
     /// A stream from one of the ids that a user was ever sent.
     Resume(usize, usize),
+    /// Somebody looks into their inbox: so many on a page, and whether only what is not read.
+    List(usize, usize, bool),
     Read(usize, usize),
     ReadAll(usize, Option<usize>),
     /// All of a user's streams read what there is.
@@ -185,6 +187,7 @@ fn step() -> impl Strategy<Value = Step> {
         7 => (device(), from()).prop_map(|(device, from)| Step::Connect(device, from)),
         5 => (device(), any::<bool>()).prop_map(|(device, read)| Step::Leave(device, read)),
         4 => (user(), number()).prop_map(|(user, id)| Step::Resume(user, id)),
+        3 => (user(), 1..8usize, any::<bool>()).prop_map(|(user, limit, unread)| Step::List(user, limit, unread)),
         3 => (user(), number()).prop_map(|(user, which)| Step::Read(user, which)),
         1 => (user(), option::of(number())).prop_map(|(user, upto)| Step::ReadAll(user, upto)),
         4 => user().prop_map(Step::CatchUp),

@@ -22,22 +22,66 @@ impl World {
         self.check_unread(user).await;
     }
 
-    pub async fn check_unread(&self, user: usize) {
+    /// What a reader is told who asks.
+    async fn told(&self, user: usize, path: &str) -> Value {
         let (name, roles) = USERS[user];
         let hub = self.hub();
         let response = hub
             .client()
-            .get(hub.url("/notifications/status"))
+            .get(hub.url(path))
             .bearer_auth(hub.token(name, roles, &[]))
             .send()
             .await
             .expect("an answer");
-        let status: Value = response.json().await.expect("JSON");
-        assert_eq!(
-            status["unread"],
-            self.model.unread(user),
-            "unread by {name}"
-        );
+        assert_eq!(response.status(), 200, "{path}");
+        response.json().await.expect("JSON")
+    }
+
+    pub async fn check_unread(&self, user: usize) {
+        let status = self.told(user, "/notifications/status").await;
+        let unread = self.model.unread(user);
+        assert_eq!(status["unread"], unread, "unread by {}", USERS[user].0);
+    }
+
+    /// Every page of an inbox, each with the count; and what is first and last in it by itself.
+    pub async fn list(&self, user: usize, limit: usize, unread: bool) {
+        let path = format!("/notifications?limit={limit}&unread={unread}");
+        let (mut listed, mut before) = (Vec::new(), String::new());
+        loop {
+            let page = self.told(user, &format!("{path}{before}")).await;
+            assert_eq!(page["unread"], self.model.unread(user), "{page}");
+            let items = page["notifications"].as_array().expect("a list");
+            assert!(items.len() <= limit, "{page}");
+            listed.extend(items.iter().cloned());
+            match page["nextCursor"].as_str() {
+                Some(cursor) => before = format!("&before={cursor}"),
+                None => break,
+            }
+        }
+        let due = self.model.inbox(user).into_iter();
+        let due = due.filter(|(_, read)| !(unread && *read));
+        let due: Vec<Value> = due
+            .map(|(position, read)| {
+                let entry = self.model.entry(position);
+                let event_id = format!("{}-{position}", self.epoch);
+                json!([event_id, entry.id, entry.message, entry.reference, read])
+            })
+            .collect();
+        let told: Vec<Value> = listed
+            .iter()
+            .map(|item| {
+                let fields = ["eventId", "notificationId", "message", "reference", "read"];
+                json!(fields.map(|field| &item[field]))
+            })
+            .collect();
+        assert_eq!(told, due, "the inbox of {}", USERS[user].0);
+        for item in listed.first().into_iter().chain(listed.last()) {
+            let id = item["notificationId"].as_str().expect("an id");
+            assert_eq!(
+                self.told(user, &format!("/notifications/{id}")).await,
+                *item
+            );
+        }
     }
 
     pub async fn connect(&mut self, device: usize, from: &From) {

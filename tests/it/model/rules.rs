@@ -305,10 +305,18 @@ impl Model {
             && (visited || entry.to.names(user))
     }
 
-    pub fn unread(&self, user: usize) -> usize {
+    /// A user's inbox as it is listed, the newest first, each with whether it is read.
+    pub fn inbox(&self, user: usize) -> Vec<(u64, bool)> {
         (1..=self.head())
-            .filter(|p| self.in_inbox(user, *p) && self.there(*p) && !self.is_read(user, *p))
-            .count()
+            .rev()
+            .filter(|p| self.in_inbox(user, *p) && self.there(*p))
+            .map(|p| (p, self.is_read(user, p)))
+            .collect()
+    }
+
+    pub fn unread(&self, user: usize) -> usize {
+        let inbox = self.inbox(user).into_iter();
+        inbox.filter(|(_, read)| !read).count()
     }
 
     /// What no stream of theirs will be sent any more counts as told of by the gap at this place.

@@ -85,6 +85,7 @@ impl World {
             Step::Connect(device, from) => self.connect(device, &from).await,
             Step::Leave(device, read) => self.leave(device, read).await,
             Step::Resume(user, which) => self.resume(user, which).await,
+            Step::List(user, limit, unread) => self.list(user, limit, unread).await,
             Step::Read(user, which) => self.read(user, which).await,
             Step::ReadAll(user, upto) => self.read_all(user, upto).await,
             Step::CatchUp(user) => self.catch_up(user).await,
@@ -100,6 +101,7 @@ impl World {
             self.connect(device, &From::Cursor).await;
             self.catch_up(user).await;
             self.leave(device, true).await;
+            self.list(user, 50, false).await;
         }
         self.hub()
             .until("an end of asking", |status| status["queue"]["pending"] == 0)
