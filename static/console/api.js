@@ -4,6 +4,8 @@
 // not a success is a Refusal, also a hub that does not answer: who calls shows it or lets it pass, and has one thing to
 // catch.
 
+import { sentence } from "./words.js";
+
 /** How long an answer may take, unless a call says otherwise. */
 const ANSWER_MS = 15_000;
 
@@ -19,6 +21,12 @@ export class Refusal extends Error {
     this.errors = Array.isArray(errors) ? errors : [];
     this.retryAfter = retryAfter;
   }
+}
+
+/** A refusal, to be shown; anything else is a fault of this page, and no words for anybody. */
+export function inWords(error) {
+  if (!(error instanceof Refusal)) throw error;
+  return sentence(error.message);
 }
 
 /** The address of a route: its segments, and what stands behind the `?`; a list stands there once for each. */

@@ -3,10 +3,10 @@
 
 import { button, el } from "./dom.js";
 
-function open(title, body, buttons) {
+function open(title, body, buttons, kind) {
   const element = el(
     "dialog",
-    { "aria-labelledby": "dialog-title" },
+    { class: kind, "aria-labelledby": "dialog-title" },
     el("h2", { id: "dialog-title" }, title),
     body,
     el("div", { class: "actions" }, buttons),
@@ -26,19 +26,20 @@ function open(title, body, buttons) {
 export function confirm({ title, words, act, danger = false }) {
   return new Promise((resolve) => {
     let yes = false;
-    const element = open(title, el("p", {}, words), [
-      button("Leave it", () => element.close(), { autofocus: true }),
-      button(
-        act,
-        () => {
-          yes = true;
-          element.close();
-        },
-        { kind: danger ? "danger" : "primary", id: "dialog-act" },
-      ),
-    ]);
+    const leave = button("Leave it", () => element.close(), { autofocus: true });
+    const agree = () => {
+      yes = true;
+      element.close();
+    };
+    const buttons = [leave, button(act, agree, { kind: danger ? "danger" : "primary", id: "dialog-act" })];
+    const element = open(title, el("p", {}, words), buttons, "question");
     element.addEventListener("close", () => resolve(yes));
   });
+}
+
+/** Leaves undone what is being asked: whoever was asked has gone to another room. */
+export function dropQuestions() {
+  for (const question of document.querySelectorAll("dialog.question")) question.close();
 }
 
 /**

@@ -1,7 +1,7 @@
 // One endpoint of webhooks: tried out, turned off and on, given another secret, changed; and what was sent there, which
 // can be sent again.
 
-import { get, patch, post, remove } from "./api.js";
+import { get, inWords, patch, post, remove } from "./api.js";
 import { confirm, showOnce } from "./dialog.js";
 import { button, el, facts, fill, roomLink, table, text, time } from "./dom.js";
 import { endpointFields, filters, state } from "./endpoint-fields.js";
@@ -9,7 +9,7 @@ import { choice, field, form, line } from "./form.js";
 import { listing } from "./listing.js";
 import { outcomeMark } from "./outcome.js";
 import { go, to } from "./route.js";
-import { count, many, sentence, tail } from "./words.js";
+import { count, many, tail } from "./words.js";
 
 const LIMIT = 50;
 /** An endpoint has 15 s to answer a test. */
@@ -58,7 +58,7 @@ export async function openEndpoint({ body, entitle, segments: [id], query, signa
     try {
       said.textContent = await doing();
     } catch (error) {
-      if (error.name !== "AbortError") said.textContent = sentence(error.message);
+      said.textContent = inWords(error);
     }
     if (id) document.getElementById(id)?.focus();
   }

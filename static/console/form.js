@@ -3,9 +3,10 @@
 // Whether something is right is for the hub alone to say. A refusal that names fields is shown by those fields, what is
 // left below the form, and the first field that is wrong is gone to.
 
+import { Refusal } from "./api.js";
 import { button, el, fill } from "./dom.js";
 
-/** Control ids are unique in the page: one room is open at a time, and no two forms of a room share a prefix. */
+// Ids are unique in the page, since one room is open at a time and no two forms of it share a prefix.
 
 /**
  * A control with its label, a hint if it has one, and a place for its error.
@@ -188,6 +189,7 @@ export function form({ id, content, actions, submit, fields = [] }) {
       return await act();
     } catch (error) {
       outcome.textContent = "";
+      if (!(error instanceof Refusal) && error.name !== "AbortError") throw error;
       refuse(error);
     } finally {
       busy = false;

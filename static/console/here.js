@@ -1,6 +1,6 @@
 // Who is here: streams by role and by user.
 
-import { get } from "./api.js";
+import { get, inWords } from "./api.js";
 import { button, el, roomLink, table, text, time } from "./dom.js";
 import { line } from "./form.js";
 import { to } from "./route.js";
@@ -66,9 +66,9 @@ export function whoIsHere(signal, pulse) {
     const wanted = filter.value.trim().toLowerCase();
     const fits = ({ user, roles: names }) => [user, ...names].some((one) => one.toLowerCase().includes(wanted));
     const found = everyone.filter(fits);
-    // What somebody is pointing at, or is in with the keyboard, is not built anew while it stays the same.
+    // What somebody is in with the keyboard is not built anew below their hands.
     const key = JSON.stringify([wanted, found.slice(0, USERS_SHOWN)]);
-    if (users.element.dataset.says === key) return;
+    if (users.element.dataset.says === key || users.element.contains(document.activeElement)) return;
     users.element.dataset.says = key;
     users.clear();
     users.add(found.slice(0, USERS_SHOWN));
@@ -91,7 +91,7 @@ export function whoIsHere(signal, pulse) {
       asked = performance.now();
       showUsers();
     } catch (error) {
-      if (error.name !== "AbortError") said.textContent = error.message;
+      if (!signal.aborted) said.textContent = inWords(error);
     } finally {
       asking = false;
     }

@@ -1,11 +1,10 @@
 // API keys: who publishes and administers by program. A key is told once, when it is made.
 
-import { get, post, remove } from "./api.js";
+import { get, inWords, post, remove } from "./api.js";
 import { confirm, showOnce } from "./dialog.js";
 import { button, el, fill, table, text, time } from "./dom.js";
 import { choice, field, form, line } from "./form.js";
 import { outcomeMark } from "./outcome.js";
-import { sentence } from "./words.js";
 
 export const keys = {
   name: "keys",
@@ -65,7 +64,7 @@ export const keys = {
         said.textContent = `${which} was revoked.`;
         document.getElementById("heading").focus();
       } catch (error) {
-        said.textContent = sentence(error.message);
+        said.textContent = inWords(error);
       }
     }
     rows.element.hidden = true;

@@ -5,6 +5,7 @@
 
 import { connect } from "../campanile.js";
 import { Refusal, address, session } from "./api.js";
+import { dropQuestions } from "./dialog.js";
 import { el, fill } from "./dom.js";
 import { deliveries } from "./deliveries.js";
 import { duplicates } from "./duplicates.js";
@@ -144,6 +145,7 @@ function open({ focus = false } = {}) {
     else link.removeAttribute("aria-current");
   }
   closeMenu();
+  dropQuestions();
   fill($("room"), heading, body);
   fill($("beside"));
   $("side").hidden = !room.beside;
@@ -188,8 +190,8 @@ addEventListener("hashchange", () => open({ focus: true }));
 /** The address is taken by the rooms, so the link does by hand what it says. */
 $("skip").addEventListener("click", (event) => {
   event.preventDefault();
-  const target = document.getElementById("heading") ?? $("sign-in-heading");
-  target.focus();
+  const target = $("sign-in").hidden ? document.getElementById("heading") : $("sign-in-heading");
+  target?.focus();
 });
 
 function closeMenu() {

@@ -57,20 +57,28 @@ export function minutes(pulse, which = ["streams", "waiting", "oldest", "rate"])
       { head: "Deliveries a second", cell: (row) => row.rate, kind: "number" },
     ],
   });
-  const asTable = el("details", { class: "as-table", on: { toggle: () => draw() } }, el("summary", {}, "The same as a table"), byTheMinute.element);
+  const asTable = el("details", { class: "as-table", on: { toggle: () => again() } }, el("summary", {}, "The same as a table"), byTheMinute.element);
   const element = el(
     "section",
     { "aria-label": "The last ten minutes" },
     el("div", { class: "charts" }, all.map(([one]) => one.element)),
     asTable,
   );
+  let shown = null;
+  function again() {
+    shown = null;
+    draw();
+  }
   function draw() {
     const at = Date.now();
     all.forEach(([one, words]) => {
       one.draw(pulse.samples, at, words());
       if (pointed !== null) one.at(pointed, words());
     });
-    if (!asTable.open) return;
+    // Once a minute, so that it can be read.
+    const minute = Math.floor(at / MINUTE_MS);
+    if (!asTable.open || shown === minute) return;
+    shown = minute;
     byTheMinute.clear();
     byTheMinute.add(byMinute(pulse.samples));
   }

@@ -15,12 +15,12 @@ export const now = {
       ownOnly(body, signal, pulse);
       return;
     }
-    const verdict = el("div", { class: "verdict", role: "status" });
+    const word = verdict();
     const figures = minutes(pulse);
     const here = whoIsHere(signal, pulse);
-    fill(body, verdict, figures.element, here.element);
+    fill(body, word.element, figures.element, here.element);
     const show = () => {
-      judge(verdict, pulse);
+      word.show(judge(pulse));
       figures.draw();
       here.look();
     };
@@ -50,45 +50,62 @@ function ownOnly(body, signal, pulse) {
 /** A wait of so long is worth a word. */
 const SLOW_MS = 60_000;
 
-/** One word for each thing that is not as it should be, the worst first; or that all is well. */
-function judge(element, { status, fresh, diagnosis, overdue, endpoints }) {
+/**
+ * What is not as it should be, the worst first: for each a name, how much it matters, words, and where to look into it. Or
+ * that all is well.
+ */
+function judge({ status, fresh, diagnosis, overdue, endpoints }) {
   const sum = (read) => status.hubs.reduce((all, one) => all + read(one), 0);
   const failed = sum((hub) => hub.queue.failed);
   const waits = sum((hub) => hub.queue.depth + hub.queue.pending);
   const oldestMs = Math.max(...status.hubs.map((hub) => hub.queue.oldestMs));
   const alerts = diagnosis?.findings.filter(({ severity }) => severity === "alert") ?? [];
   const failing = endpoints?.filter((one) => one.failingSince && one.enabled).length ?? 0;
-  const said = [
-    !fresh && ["alert", "The hub does not answer; this is how it was.", null],
-    status.hubs.some(({ draining }) => draining) && ["advice", "The hub is draining: it will stop in a moment.", null],
-    ...alerts.map(({ says }) => ["alert", says, to("queue")]),
-    waits > 0 && oldestMs > SLOW_MS && !alerts.length && ["advice", `${many(waits, "recipient")} ${waits === 1 ? "waits" : "wait"}, the first for ${age(oldestMs)}`, to("queue")],
-    failed > 0 && !alerts.some(({ check }) => check === "failed") && ["advice", `${many(failed, "recipient")} ${failed === 1 ? "has" : "have"} not taken what was theirs`, to("deliveries", [], { outcome: "failed" })],
-    failing > 0 && ["advice", `${many(failing, "webhook")} ${failing === 1 ? "gets" : "get"} nothing through`, to("webhooks")],
-    overdue && ["advice", `${many(overdue, "reminder")} ${overdue === 1 ? "is" : "are"} overdue`, to("reminders")],
-  ].filter(Boolean);
-  const lines = said.length
-    ? said
-    : [["fine", waits ? `${many(waits, "recipient")} on the way; nothing is wrong` : "All is well. Nothing waits", null]];
-  // Read out when it changes, and not with each count.
-  const key = JSON.stringify(lines);
-  if (element.dataset.says === key) return;
-  element.dataset.says = key;
-  fill(
-    element,
-    el(
-      "ul",
-      { class: "findings" },
-      lines.map(([kind, words, where]) =>
-        el(
-          "li",
-          { class: kind },
-          el("span", { class: "word" }, kind === "fine" ? "ok" : kind),
-          el("span", {}, sentenceOf(words), where && [" ", roomLink(where, "Look into it")]),
-        ),
-      ),
-    ),
-  );
+  const found = [];
+  const find = (name, kind, words, where) => found.push({ name, kind, words, where });
+  if (!fresh) find("away", "alert", "The hub does not answer; this is how it was.");
+  if (status.hubs.some(({ draining }) => draining)) find("draining", "advice", "The hub is draining: it will stop in a moment.");
+  for (const { check, says } of alerts) find(check, "alert", `${sentence(says)}.`, to("queue"));
+  if (waits && oldestMs > SLOW_MS && !alerts.length) {
+    find("slow", "advice", `${many(waits, "recipient waits", "recipients wait")}, the first for ${age(oldestMs)}.`, to("queue"));
+  }
+  if (failed && !alerts.some(({ check }) => check === "failed")) {
+    find("failed", "advice", `${many(failed, "recipient has", "recipients have")} not taken what was theirs.`, to("deliveries", [], { outcome: "failed" }));
+  }
+  if (failing) find("failing", "advice", `${many(failing, "webhook gets", "webhooks get")} nothing through.`, to("webhooks"));
+  if (overdue) find("overdue", "advice", `${many(overdue, "reminder is", "reminders are")} overdue.`, to("reminders"));
+  if (!found.length) find("fine", "fine", waits ? `${many(waits, "recipient")} on the way; nothing is wrong.` : "All is well. Nothing waits.");
+  return found;
 }
 
-const sentenceOf = (words) => `${sentence(words)}${words.endsWith(".") ? "" : "."}`;
+/** The verdict: seen as it is at each moment; read out when there is another matter, and not with each count. */
+function verdict() {
+  const list = el("ul", { class: "findings" });
+  const spoken = el("p", { class: "unseen", role: "status" });
+  let before = "";
+  let texts = [];
+  return {
+    element: el("div", { class: "verdict" }, list, spoken),
+    show(found) {
+      const matters = found.map(({ name, kind }) => `${name} ${kind}`).join();
+      if (matters === before) {
+        found.forEach(({ words }, i) => (texts[i].textContent = words));
+        return;
+      }
+      before = matters;
+      texts = found.map(({ words }) => el("span", {}, words));
+      fill(
+        list,
+        found.map(({ kind, where }, i) =>
+          el(
+            "li",
+            { class: kind },
+            el("span", { class: "word" }, kind === "fine" ? "ok" : kind),
+            el("span", {}, texts[i], where && [" ", roomLink(where, "Look into it")]),
+          ),
+        ),
+      );
+      spoken.textContent = found.map(({ words }) => words).join(" ");
+    },
+  };
+}

@@ -9,6 +9,8 @@ const POLL_MS = 2_000;
 const HIDDEN_MS = 30_000;
 const MAX_MS = 30_000;
 const LOOK_MS = 60_000;
+/** When the slow questions are asked again that got no answer. */
+const LOOK_AGAIN_MS = 10_000;
 /** How far back the charts go. */
 export const WINDOW_MS = 600_000;
 /** The most overdue reminders that are counted. */
@@ -34,6 +36,8 @@ class Pulse extends EventTarget {
   #running = false;
   #delayMs = POLL_MS;
   #lookedAt = -Infinity;
+  /** Whose answers count: what was asked for somebody else is passed over when it comes. */
+  #turn = 0;
 
   constructor() {
     super();
@@ -68,6 +72,8 @@ class Pulse extends EventTarget {
     this.status = this.diagnosis = this.overdue = this.endpoints = null;
     this.samples = [];
     this.#lookedAt = -Infinity;
+    this.#turn += 1;
+    this.#asking = false;
   }
 
   /** Asks the slow questions now: something was changed. */
@@ -80,32 +86,42 @@ class Pulse extends EventTarget {
     clearTimeout(this.#timer);
     if (this.#asking) return;
     this.#asking = true;
+    const turn = this.#turn;
     try {
-      this.status = await get(["notifications", "status"]);
+      const status = await get(["notifications", "status"]);
+      if (turn !== this.#turn) return;
+      this.status = status;
       this.fresh = true;
       this.#delayMs = POLL_MS;
       if (this.admin) this.#keep(sample(this.status.hubs, Date.now(), this.samples.at(-1)));
       this.dispatchEvent(new Event("status"));
-      if (this.admin && !document.hidden && performance.now() - this.#lookedAt > LOOK_MS) await this.#look();
+      if (this.admin && !document.hidden && performance.now() - this.#lookedAt > LOOK_MS) await this.#look(turn);
     } catch {
+      if (turn !== this.#turn) return;
       this.fresh = false;
       this.#delayMs = Math.min(this.#delayMs * 2, MAX_MS);
       this.#keep({ at: Date.now() });
       this.dispatchEvent(new Event("stale"));
     } finally {
-      this.#asking = false;
-      const delayMs = document.hidden ? Math.max(HIDDEN_MS, this.#delayMs) : this.#delayMs;
-      if (this.#running) this.#timer = setTimeout(() => this.#ask(), delayMs);
+      if (turn === this.#turn) {
+        this.#asking = false;
+        const delayMs = document.hidden ? Math.max(HIDDEN_MS, this.#delayMs) : this.#delayMs;
+        if (this.#running) this.#timer = setTimeout(() => this.#ask(), delayMs);
+      }
     }
   }
 
-  async #look() {
+  async #look(turn) {
     this.#lookedAt = performance.now();
     const [diagnosis, overdue, endpoints] = await Promise.allSettled([
       get(["queue", "diagnosis"]),
       get(["reminders"], { query: { overdue: true, limit: MAX_OVERDUE } }),
       get(["webhooks"]),
     ]);
+    if (turn !== this.#turn) return;
+    if ([diagnosis, overdue, endpoints].some(({ status }) => status === "rejected")) {
+      this.#lookedAt = performance.now() - LOOK_MS + LOOK_AGAIN_MS;
+    }
     this.diagnosis = diagnosis.value ?? null;
     const late = overdue.value?.reminders.length;
     this.overdue = late === MAX_OVERDUE ? `${MAX_OVERDUE}+` : (late ?? null);

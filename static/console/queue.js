@@ -1,7 +1,7 @@
 // The queue: what is wrong and what to do next, then who waits; and claims that are taken back by hand. It tells what
 // `campanile queue` tells.
 
-import { get, post } from "./api.js";
+import { get, inWords, post } from "./api.js";
 import { confirm, copyable } from "./dialog.js";
 import { button, el, facts, fill, roomLink, table, text } from "./dom.js";
 import { field, form, line, tick } from "./form.js";
@@ -55,7 +55,7 @@ export const queue = {
         fill(numbers, el("h2", { id: "counts-heading" }, "Counts"), counts(answer));
         said.textContent = `As of ${new Date(answer.at).toLocaleTimeString("en-GB")}${deep ? ", every row looked at" : ""}.`;
       } catch (error) {
-        if (error.name !== "AbortError") said.textContent = error.message;
+        if (!signal.aborted) said.textContent = inWords(error);
       }
     }
     async function refresh() {
@@ -204,7 +204,7 @@ function unlocking(pulse, done) {
     await it.during("Asking the hub.", async () => {
       const body = { olderThan: olderThan.value.trim(), force: force.box.checked, execute };
       const answer = await post(["queue", "unlock"], { body });
-      it.outcome.textContent = inWords(answer, body.olderThan);
+      it.outcome.textContent = whatItDoes(answer, body.olderThan);
       fill(result, claims(answer), !answer.executed && answer.released > 0 && executing(answer.released));
       if (execute) done();
     });
@@ -243,7 +243,7 @@ function unlocking(pulse, done) {
   };
 }
 
-function inWords({ executed, released, kept }, olderThan) {
+function whatItDoes({ executed, released, kept }, olderThan) {
   if (released + kept === 0) return `Nothing has been processing for longer than ${olderThan}.`;
   const left = kept ? ` ${many(kept, "recipient has", "recipients have")} no attempt left and ${kept === 1 ? "is" : "are"} kept as ${kept === 1 ? "it is" : "they are"}.` : "";
   if (executed) return `${many(released, "recipient was", "recipients were")} released, and ${released === 1 ? "is" : "are"} due now.${left}`;

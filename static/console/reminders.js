@@ -1,13 +1,13 @@
 // Reminders: what is overdue first, then what is to come; and of each, what was published and what came of it.
 
-import { get, remove } from "./api.js";
+import { get, inWords, remove } from "./api.js";
 import { confirm } from "./dialog.js";
 import { button, el, facts, fill, roomLink, table, text, time } from "./dom.js";
 import { listing } from "./listing.js";
 import { parts, severityOf } from "./notice.js";
 import { outcomeMark } from "./outcome.js";
 import { to } from "./route.js";
-import { count, cut, many, sentence, tail } from "./words.js";
+import { count, cut, many, tail } from "./words.js";
 
 const LIMIT = 50;
 
@@ -135,7 +135,7 @@ async function openOne({ body, entitle, segments: [key], query, signal, pulse })
       fill(about, el("p", { class: "verdict", role: "status" }, "It is done: the reminder was deleted."));
       document.getElementById("heading").focus();
     } catch (error) {
-      said.textContent = sentence(error.message);
+      said.textContent = inWords(error);
     }
   }
 }

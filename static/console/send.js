@@ -265,7 +265,7 @@ function read(inputs) {
       wrong = error.message;
     }
   }
-  for (const name of ["deliverAt", "expiresAt"]) put(name, inputs[name].value && new Date(inputs[name].value).toISOString());
+  for (const name of ["deliverAt", "expiresAt"]) put(name, inUtc(inputs[name].value));
   put("idempotencyKey", inputs.idempotencyKey.value.trim());
   const reference = inputs.reference.value.trim();
   if (inputs.numbering.value === "draw") draft.reference = { prefix: reference };
@@ -275,6 +275,12 @@ function read(inputs) {
   put("webhook", inputs.webhook.value);
   if (inputs.ephemeral.box.checked) draft.ephemeral = true;
   return { draft, wrong };
+}
+
+/** A local time as the hub takes it. What is none, such as a year of five digits, is for the hub to refuse. */
+function inUtc(local) {
+  const at = new Date(local);
+  return Number.isNaN(at.getTime()) ? local : at.toISOString();
 }
 
 function suggestions(datalist, values) {

@@ -10,6 +10,8 @@ export function showCounts({ status, fresh, diagnosis, overdue, endpoints }) {
   document.body.classList.toggle("stale", !fresh);
   if (!status) return;
   if (!status.hubs) {
+    for (const id of ["failed", "waiting", "overdue", "endpoints"]) put(id, "", "");
+    $("menu-alarm").hidden = true;
     put("streams", status.streams.own, status.streams.own === 1 ? "stream of yours" : "streams of yours");
     $("hub-note").textContent = fresh ? "" : "counts as they were";
     return;

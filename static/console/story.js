@@ -1,7 +1,7 @@
 // The story of one notification: why she did not get it, in words first; then who it was for, and which webhooks told
 // of it.
 
-import { get, post, remove } from "./api.js";
+import { get, inWords, post, remove } from "./api.js";
 import { confirm } from "./dialog.js";
 import { button, el, facts, fill, roomLink, table, text, time } from "./dom.js";
 import { answered } from "./endpoint.js";
@@ -22,26 +22,35 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
   entitle(which);
   const back = el("p", { class: "back" }, roomLink(to("deliveries"), "All deliveries"));
   fill(body, back, el("p", { role: "status" }, "Asking the hub."));
-  let story, webhooks;
-  try {
-    [story, { webhooks }] = await Promise.all([
-      get(["notifications", which, "deliveries"], { signal }),
-      get(["notifications", which, "webhooks"], { signal }),
-    ]);
-  } catch (error) {
-    if (error.status !== 404) throw error;
-    fill(body, back, el("p", { class: "verdict" }, sentence(error.message), "."), el("p", { class: "aside" }, "Ids and references are looked for exactly as they are written."));
-    return;
-  }
-  const { notification, notificationId } = story;
-  const endpoints = pulse.admin && webhooks.length ? (await get(["webhooks"], { signal })).endpoints : [];
-  const name = story.reference ?? notification.title ?? notification.message;
-  entitle(cut(name, 60), text(cut(name, 120)));
-  const said = el("p", { class: "said", role: "status" });
   const again = async (then = "story-again") => {
     await openStory({ body, entitle, segments: [which], signal, pulse });
     document.getElementById(then)?.focus();
   };
+  let story, webhooks, endpoints;
+  try {
+    [story, { webhooks }, { endpoints }] = await Promise.all([
+      get(["notifications", which, "deliveries"], { signal }),
+      get(["notifications", which, "webhooks"], { signal }),
+      pulse.admin ? get(["webhooks"], { signal }) : { endpoints: [] },
+    ]);
+  } catch (error) {
+    if (signal.aborted) return;
+    const words = inWords(error);
+    const unknown = error.status === 404;
+    fill(
+      body,
+      back,
+      el("p", { class: unknown ? "verdict" : "problem", role: "alert" }, words, unknown && "."),
+      unknown
+        ? el("p", { class: "aside" }, "Ids and references are looked for exactly as they are written.")
+        : el("div", { class: "actions" }, button("Ask again", () => again(), { id: "story-again" })),
+    );
+    return;
+  }
+  const { notification, notificationId } = story;
+  const name = story.reference ?? notification.title ?? notification.message;
+  entitle(cut(name, 60), text(cut(name, 120)));
+  const said = el("p", { class: "said", role: "status" });
 
   const actions = [button("Ask again", () => again(), { id: "story-again", kind: "quiet" })];
   if (story.status === "scheduled" || story.status === "failed") {
@@ -64,7 +73,7 @@ export async function openStory({ body, entitle, segments: [which], signal, puls
       await again("heading");
       body.querySelector(".said").textContent = scheduled ? "It was cancelled." : "It was withdrawn.";
     } catch (error) {
-      said.textContent = sentence(error.message);
+      said.textContent = inWords(error);
     }
   }
 
@@ -204,7 +213,7 @@ function told(webhooks, endpoints, notificationId, signal, pulse) {
       rows.element.focus();
       said.textContent = "It waits to be sent again.";
     } catch (error) {
-      said.textContent = sentence(error.message);
+      said.textContent = inWords(error);
     }
   }
   return el("section", { "aria-label": "Webhooks" }, rows.element, said);

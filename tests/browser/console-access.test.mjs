@@ -210,6 +210,14 @@ test("a notification is sent with the keyboard alone", LIMIT, async () => {
   );
   assert.deepEqual([story.notification.severity, story.notification.module], ["high", "orders"]);
 
+  // What is shown changes under the focus, which stays where it is.
+  await page.at("#/now");
+  await page.says(".verdict li", /1 recipient has not taken what was theirs/); // bob
+  await page.page.focus(".verdict a");
+  await operator.publish({ targetUserId: "away", message: "not taken either" });
+  await page.says(".verdict li", /2 recipients have not taken/);
+  assert.equal(await focused(), "Look into it");
+
   // A question takes the focus, Escape is no, and the focus is back where it was.
   const { notificationId } = await operator.publish({ targetUserId: "x", message: "later", deliverAt: new Date(Date.now() + 3_600_000).toISOString() });
   await page.at(`#/deliveries/${notificationId}`);
@@ -237,11 +245,19 @@ test("what changes is read out, and a burst does not chatter", LIMIT, async () =
   for (let n = 0; n < 50; n += 1) last.push((await operator.publish({ targetUserId: "console", title: "Order", message: `number ${n}` })).notificationId);
   await page.shows(last.at(-1));
   await page.page.waitForFunction(() => window.spoken.some((words) => /have come|Order/.test(words)));
+  // Somebody fails, which is a new matter and is read out; that there are more of them is not.
+  for (let n = 0; n < 3; n += 1) {
+    await operator.publish({ targetUserId: `away-${n}`, message: "not taken" });
+    await operator.failed(n + 1);
+    await page.says(".verdict li", new RegExp(`^advice${n + 1} recipients? ha`));
+  }
   // Two polls of the counts go by; they are not read out.
   const asked = [0, 1].map(() => page.page.waitForResponse((response) => response.url().endsWith("/notifications/status")));
   await Promise.all(asked);
   const spoken = await page.evaluate(() => window.spoken);
-  assert.ok(spoken.length <= 3, JSON.stringify(spoken));
+  const verdicts = spoken.filter((words) => /not taken what was theirs/.test(words));
+  assert.equal(verdicts.length, 1, JSON.stringify(spoken));
+  assert.ok(spoken.length <= 6, JSON.stringify(spoken));
   assert.match(spoken.join(" "), /\d+ have come. The first: medium: Order. number \d+/);
 
   const landmarks = await page.evaluate(() => ({
