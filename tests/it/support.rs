@@ -1,6 +1,7 @@
 //! A hub on a free port with a store of its own, and clients that read the wire as bytes.
 
 mod binary;
+mod chaos;
 mod crash;
 pub mod http2;
 mod issuer;
@@ -25,6 +26,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use binary::{BinaryHub, binary, command, token};
+pub use chaos::{Chaos, Fate};
 pub use issuer::{JwksServer, SigningKey, jwks};
 pub use sink::{Reply, Sink};
 pub use stream::{Event, EventStream, Open, Socket};

@@ -1,5 +1,6 @@
 //! A client of the stream that reads bytes off a socket: chunks, lines, fields, in its own words and not the hub's.
 
+use std::io;
 use std::net::SocketAddr;
 
 use serde_json::Value;
@@ -103,15 +104,33 @@ impl EventStream {
 
     /// Sends the request and reads the head, whatever it says.
     pub async fn request(addr: SocketAddr, token: &str, open: Open) -> Self {
-        let socket = TcpSocket::new_v4().expect("a socket");
-        if let Some(bytes) = open.receive_buffer {
-            socket.set_recv_buffer_size(bytes).expect("a small buffer");
-        }
-        let socket = socket.connect(addr).await.expect("a connection");
-        Self::request_on(Box::new(socket), token, open).await
+        let request = soon("the head", Self::try_request(addr, token, open)).await;
+        request.expect("the head of an answer")
     }
 
-    async fn request_on(mut socket: Box<dyn Socket>, token: &str, open: Open) -> Self {
+    /// The same over a network that may fail.
+    ///
+    /// # Errors
+    /// If there is no connection, or it ends before the head has.
+    pub async fn try_request(addr: SocketAddr, token: &str, open: Open) -> io::Result<Self> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = open.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        let socket = socket.connect(addr).await?;
+        Self::try_request_on(Box::new(socket), token, open).await
+    }
+
+    async fn request_on(socket: Box<dyn Socket>, token: &str, open: Open) -> Self {
+        let request = soon("the head", Self::try_request_on(socket, token, open)).await;
+        request.expect("the head of an answer")
+    }
+
+    async fn try_request_on(
+        mut socket: Box<dyn Socket>,
+        token: &str,
+        open: Open,
+    ) -> io::Result<Self> {
         let cursor = open
             .last_event_id
             .map(|id| format!("Last-Event-ID: {id}\r\n"))
@@ -128,21 +147,17 @@ impl EventStream {
             "GET {path}{query} HTTP/1.1\r\nHost: hub\r\nAccept: text/event-stream\r\n\
              {authorization}{cursor}\r\n"
         );
-        socket
-            .write_all(request.as_bytes())
-            .await
-            .expect("the request is taken");
+        socket.write_all(request.as_bytes()).await?;
         let mut stream = Self::new(socket);
         loop {
             if let Some(end) = find(&stream.raw, b"\r\n\r\n") {
                 stream.head = String::from_utf8(stream.raw[..end + 2].to_vec()).expect("a head");
                 stream.raw.drain(..end + 4);
-                return stream;
+                return Ok(stream);
             }
-            assert!(
-                soon("the head", stream.fill()).await,
-                "the server closed before its head"
-            );
+            if !stream.fill().await {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
         }
     }
 
