@@ -139,7 +139,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         file("/openapi.json", Public, page::API),
     ];
     if let Some(path) = alias {
-        let stream = get(path.to_owned(), Reader, stream::on_alias);
+        let stream = get(path.to_owned(), Stream, stream::on_alias);
         routes.push(stream.without_head());
         routes.push(post(path.to_owned(), ByAction, publish::one_endpoint));
     }
