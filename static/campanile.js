@@ -359,7 +359,7 @@ export function connect(options = {}) {
   function hear({ ask, wake, looked, from, to, message = {}, leader }) {
     if (looked) pending = null;
     if (tabs.leading) {
-      if (wake) stream.wake();
+      if (wake || connection.state === "open") stream.wake();
       if (ask) say(status);
       leader = null; // was frozen, and does not know yet
     }

@@ -7,10 +7,15 @@ import { chromium } from "playwright-core";
 
 const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
-/** A browser whose profile is a new, empty directory that goes with it. */
-export function launch() {
+/**
+ * A browser whose profile is a new, empty directory that goes with it.
+ *
+ * @param {{names?: string[]}} [options] host names that are this machine, too
+ */
+export function launch({ names = [] } = {}) {
   assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing: tests/run installs it`);
-  // Its own errands are switched off, and no name but loopback's resolves.
+  const known = names.map((name) => `MAP ${name} 127.0.0.1, `).join("");
+  // Its own errands are switched off, and no name but loopback's and these resolves.
   return chromium.launch({
     executablePath: CHROMIUM,
     args: [
@@ -22,7 +27,7 @@ export function launch() {
       "--disable-background-networking",
       "--disable-component-update",
       "--disable-sync",
-      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
+      `--host-resolver-rules=${known}MAP * ~NOTFOUND, EXCLUDE 127.0.0.1`,
     ],
   });
 }

@@ -8,14 +8,12 @@
 
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { existsSync } from "node:fs";
-import { readFile } from "node:fs/promises";
-import { createServer } from "node:http";
 import { after, afterEach, before, beforeEach, describe, test } from "node:test";
+import { fileURLToPath } from "node:url";
 
-import { chromium } from "playwright-core";
-
-import { Hub, freePort } from "./hub.mjs";
+import { launch } from "./chromium.mjs";
+import { Hub } from "./hub.mjs";
+import { Site } from "./site.mjs";
 
 /** A limit for each test, in milliseconds: above every wait inside, so that those can say what was missing. */
 const LIMIT = { timeout: 240_000 };
@@ -23,8 +21,8 @@ const LIMIT = { timeout: 240_000 };
 /** How long anything may take that is waited for, in milliseconds: a backoff is 30 s at the most, the machine may be slow. */
 const WAIT_MS = 90_000;
 
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
-const CLIENT = new URL("../../static/campanile.js", import.meta.url);
+/** Another site than 127.0.0.1, although it is this machine. */
+const OTHER_SITE = "other.test";
 
 let browser;
 let hub;
@@ -32,22 +30,7 @@ let context;
 let token;
 
 before(async () => {
-  assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing: tests/run installs it`);
-  browser = await chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      // No name but loopback's resolves; `other.test` is this machine, too, and another site.
-      "--host-resolver-rules=MAP other.test 127.0.0.1, MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ],
-  });
+  browser = await launch({ names: [OTHER_SITE] });
 });
 
 after(() => browser?.close());
@@ -110,12 +93,12 @@ class Tab {
     await this.page.evaluate(
       async ({ options, from }) => {
         const { connect } = await import(from);
-        const it = (window.it = { shown: [], errors: [], users: [] });
+        const it = (window.it = { shown: [], users: [], gaps: [] });
         it.connection = connect({
           ...options,
           onNotification: ({ notificationId }) => it.shown.push(notificationId),
           onConnected: ({ userId }) => it.users.push(userId),
-          onError: ({ code, status }) => it.errors.push({ code, status }),
+          onGap: (gap) => it.gaps.push(gap),
         });
       },
       { options, from },
@@ -335,6 +318,24 @@ describe("five tabs", () => {
   });
 });
 
+test("after too much was missed, all tabs show it from the inbox, and are told so", LIMIT, async () => {
+  await serve({ CAMPANILE_STREAM_REPLAY_LIMIT: "5" });
+  const tabs = await open(3);
+  const ids = await publish(2);
+  await allShow(tabs, ids);
+  await hub.stop("SIGTERM");
+  await hub.launch();
+  const drafts = Array.from({ length: 10 }, (_, n) => ({ targetUserId: "42", message: `missed ${n}` }));
+  const { results } = await hub.post("/notifications/batch", "application/json", JSON.stringify(drafts));
+  ids.push(...results.map(({ notificationId }) => notificationId));
+  await allShow(tabs, ids);
+  for (const { page } of tabs) {
+    await until("the gap is told", () => page.evaluate(() => window.it.gaps.length === 1));
+    const [{ scope, unread, notifications }] = await page.evaluate(() => window.it.gaps);
+    assert.deepEqual([scope, unread, notifications.length], ["inbox", 12, 12]);
+  }
+});
+
 describe("several users in one browser", () => {
   test("never see each other's, whoever closes", LIMIT, async () => {
     await serve();
@@ -369,38 +370,29 @@ describe("several users in one browser", () => {
 
 describe("a page of another site", () => {
   let site;
-  let origin;
+  let page;
 
   beforeEach(async () => {
-    const client = await readFile(CLIENT);
-    site = createServer(({ url }, response) => {
-      const script = url === "/campanile.js";
-      response.writeHead(200, { "content-type": script ? "text/javascript" : "text/html" });
-      response.end(script ? client : "<!doctype html><title>another site</title>");
-    });
-    const port = await freePort();
-    site.listen(port, "127.0.0.1");
-    await once(site, "listening");
-    origin = `http://other.test:${port}`;
+    // What npm would have put there; its style sheet does for a page.
+    const directory = fileURLToPath(new URL("../../static", import.meta.url));
+    site = await Site.start({ directory, prefixes: [] });
+    const origin = site.url.replace("127.0.0.1", OTHER_SITE);
+    page = `${origin}/style.css`;
     await serve({ CAMPANILE_SERVE_CORS_ORIGINS: origin });
   });
 
-  afterEach(async () => {
-    site.closeAllConnections();
-    site.close();
-    await once(site, "close");
-  });
+  afterEach(() => site?.close());
 
   const stream = () => `${hub.url}/notifications/stream`;
 
   test("streams with a token, and its tabs share, where the browser lets them", LIMIT, async () => {
-    const tabs = [await Tab.open({ url: stream(), token }, { at: origin }), await Tab.open({ url: stream(), token }, { at: origin })];
+    const tabs = [await Tab.open({ url: stream(), token }, { at: page }), await Tab.open({ url: stream(), token }, { at: page })];
     const ids = await publish(3);
     await allShow(tabs, ids);
   });
 
   test("streams through EventSource with a ticket, a new one after each end", LIMIT, async () => {
-    const tab = await Tab.open({ url: stream(), token, transport: "eventsource" }, { at: origin });
+    const tab = await Tab.open({ url: stream(), token, transport: "eventsource" }, { at: page });
     const ids = await publish(3);
     await tab.shows(ids);
     await hub.stop("SIGTERM");

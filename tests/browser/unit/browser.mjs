@@ -127,6 +127,8 @@ const HANDLED = ["notification", "connected", "status", "gap", "error", "state",
 export class Tab {
   dead = false;
   frozen = false;
+  /** Its timers are late by a minute, as a browser's are in a tab that was hidden for long. */
+  throttled = false;
   /** The ids of the notifications that the page was shown, in this order. */
   shown = [];
   /** The place that the page began at. */
@@ -275,7 +277,7 @@ export class Tab {
         setItem: (key, value) => void browser.stored.set(key, value),
         removeItem: (key) => void browser.stored.delete(key),
       },
-      setTimeout: (act, ms) => setTimeout(() => tab.task(act), ms),
+      setTimeout: (act, ms) => setTimeout(() => tab.task(act), tab.throttled ? ms + 60_000 : ms),
       clearTimeout,
       fetch: (url, init) => browser.hub.fetch(tab, new URL(url), init),
     };

@@ -148,6 +148,16 @@ describe("five tabs", () => {
     expect(states(tabs)).toEqual(Array(5).fill("open"));
   });
 
+  test("notice a silent hub for a leader whose timers are throttled", async () => {
+    tabs[0].throttled = true;
+    await live(2);
+    hub.attempts = 0;
+    await pass(55_000);
+    expect(hub.attempts).toBe(1);
+    expect(leader()).toBe(tabs[0]);
+    expect(states(tabs)).toEqual(Array(5).fill("open"));
+  });
+
   test("do not wear the hub out while the leader waits, however long", async () => {
     hub.attempts = 0;
     hub.down = true;
