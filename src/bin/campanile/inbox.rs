@@ -18,6 +18,7 @@ use crate::exit::Usage;
 use crate::logging::{self, LogFormat};
 use crate::output::{self, shortened};
 use crate::reach::Reached;
+use crate::send::severity;
 use crate::settings::Settings;
 
 /// How much of a text stands in a table.
@@ -229,8 +230,4 @@ fn table(user: &str, listed: Listed) -> anyhow::Result<String> {
         text.push_str("… and more (--limit)\n");
     }
     Ok(text)
-}
-
-fn severity(text: &str) -> Result<Severity, &'static str> {
-    Severity::named(text).ok_or("must be low, medium, high or critical")
 }

@@ -177,7 +177,8 @@ fn choice(text: &str) -> Result<Choice, &'static str> {
     Choice::named(text).ok_or("must be undelivered, always or never")
 }
 
-fn severity(text: &str) -> Result<Severity, &'static str> {
+/// How urgent, by name.
+pub(crate) fn severity(text: &str) -> Result<Severity, &'static str> {
     Severity::named(text).ok_or("must be low, medium, high or critical")
 }
 
