@@ -1,28 +1,43 @@
 //! Tokens and keys in, a [`Caller`] out. Nothing here knows of HTTP, so the same rules hold wherever a token comes from.
 //!
 //! A credential is either a JWT, which names a user, or an API key (`cmp_…`), which names a program and holds no
-//! stream. Each verification key has one issuer and one algorithm, fixed here and never taken from the token's header
-//! (RFC 8725, sections 3.1 and 3.8); today there is one, the hub's own secret with HS256. What goes wrong is told in
-//! words that are safe to show: no message and no log line ever holds a token.
+//! stream. Each verification key has one issuer and one family of algorithms, fixed here and never taken from the token's
+//! header (RFC 8725, sections 3.1 and 3.8): the hub's own secret with HS256, and the keys of the issuers that the
+//! configuration names. What goes wrong is told in words that are safe to show: no message and no log line ever holds a
+//! token.
 
+mod claims;
+mod issuer;
+mod jwks;
 mod keys;
+mod nextauth;
 mod scope;
 mod secret;
+mod tickets;
+mod verification;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, errors::ErrorKind};
+use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Deserialize;
-use serde_json::{Number, Value};
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
+pub use self::issuer::IssuerError;
+use self::issuer::{Checked, Issuer};
 pub use self::keys::{KEY_PREFIX, KeyRing, StoredKey, new_key};
+use self::nextauth::Sessions;
+pub use self::nextauth::{MAX_SESSION_BYTES, MAX_SESSION_CHUNKS, SessionError};
 pub use self::scope::{Scope, Scopes, UnknownScope};
 pub use self::secret::{Secret, SecretError};
+use self::tickets::Tickets;
+pub use self::tickets::{MAX_TICKETS, MAX_TICKETS_OF_ONE, TICKET_LIFETIME, Ticket, TicketError};
+pub use self::verification::KeyError;
 use crate::audience::identifier;
 use crate::clock::Timestamp;
 use crate::config;
@@ -118,12 +133,34 @@ pub enum AuthError {
     /// Its `nbf` lies ahead.
     #[error("the token is not valid yet")]
     NotYetValid,
+    /// Its issuer publishes no key of the name that it gives.
+    #[error("the token is signed with a key that its issuer does not publish")]
+    UnknownKeyId,
+    /// Its issuer's keys have not been had yet: this passes.
+    #[error("the keys of the token's issuer cannot be had at present")]
+    KeysUnavailable,
+    /// None of the site's secrets opens it, or it was changed.
+    #[error("the session's cookie does not open with the secrets that this hub has")]
+    Session,
+    /// It names a row in the site's database.
+    #[error(
+        "the session is kept in the site's database, which only the site can read; set session: {{ strategy: \"jwt\" }} in its NextAuth, or send a token"
+    )]
+    DatabaseSession,
     /// It names an issuer that this key does not sign for.
     #[error("the token's issuer is not one that this hub knows")]
     Issuer,
     /// It is meant for somebody else.
     #[error("the token is not meant for this hub: its audience is another")]
     Audience,
+    /// It is no ticket that is good.
+    #[error("the ticket is spent, expired or unknown; each is good for one stream, within 30 s")]
+    Ticket,
+    /// It stands in the URL, and that is switched off.
+    #[error(
+        "a token in the URL is not accepted, for URLs are kept in logs and histories: ask for a ticket, POST /notifications/stream/ticket, or have auth.query_token switched on"
+    )]
+    TokenInUrl,
     /// It is not the cron secret.
     #[error("this takes the hub's cron secret, and no other credential")]
     Cron,
@@ -150,7 +187,10 @@ pub struct Mint {
 
 /// Checks credentials, and mints the hub's own tokens.
 pub struct Authenticator {
-    own: VerificationKey,
+    own: Issuer,
+    /// The others that the configuration names.
+    issuers: Vec<Issuer>,
+    sessions: Option<Sessions>,
     signing: EncodingKey,
     keys: KeyRing,
     leeway: Duration,
@@ -158,42 +198,52 @@ pub struct Authenticator {
     role_scopes: BTreeMap<Arc<str>, Scopes>,
     /// The SHA-256 of the cron secret's text, if there is one.
     cron: Option<[u8; 32]>,
-}
-
-/// A key, with the one issuer it speaks for and the one algorithm it is for.
-struct VerificationKey {
-    issuer: &'static str,
-    key: DecodingKey,
-    validation: Validation,
+    tickets: Tickets,
 }
 
 impl Authenticator {
     /// With this secret, these rules and no API keys yet: see [`Authenticator::keys`].
     pub fn new(secret: Secret, config: &config::Auth) -> Self {
-        let mut validation = Validation::new(Algorithm::HS256);
-        // Times are compared here, with the caller's clock; the library would read the machine's.
-        validation.validate_exp = false;
-        validation.required_spec_claims.clear();
-        if let Some(audience) = &config.audience {
-            validation.set_audience(&[audience]);
-            validation.set_required_spec_claims(&["aud"]);
-        }
         let role_scopes = config.role_scopes.iter().filter_map(|(role, scopes)| {
             Some((identifier(role).ok()?, scopes.iter().copied().collect()))
         });
         Self {
-            own: VerificationKey {
-                issuer: OWN_ISSUER,
-                key: DecodingKey::from_secret(secret.bytes()),
-                validation,
-            },
+            own: Issuer::own(&secret, config),
+            issuers: Vec::new(),
+            sessions: None,
             signing: EncodingKey::from_secret(secret.bytes()),
             keys: KeyRing::default(),
             leeway: config.leeway,
             audience: config.audience.clone(),
             role_scopes: role_scopes.collect(),
             cron: None,
+            tickets: Tickets::default(),
         }
+    }
+
+    /// With the other issuers that the configuration names. Where their keys are in files, those are read; where they are at
+    /// URLs, the hub fetches them once it has started.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no key.
+    pub fn with_issuers(self, config: &config::Auth) -> Result<Self, IssuerError> {
+        let issuers = config.issuers.iter();
+        let issuers = issuers.map(|issuer| Issuer::configured(issuer, config));
+        Ok(Self {
+            issuers: issuers.collect::<Result<_, _>>()?,
+            ..self
+        })
+    }
+
+    /// With the sessions of the site whose secret the configuration has, if it has one.
+    ///
+    /// # Errors
+    /// A file that cannot be read, or holds no secret.
+    pub fn with_sessions(self, config: &config::Auth) -> Result<Self, SessionError> {
+        Ok(Self {
+            sessions: Sessions::configured(config)?,
+            ..self
+        })
     }
 
     /// With a cron secret, which opens `/cron/check-overdue` and nothing else.
@@ -221,7 +271,8 @@ impl Authenticator {
         &self.keys
     }
 
-    /// Whose credential this is: an API key if it begins with [`KEY_PREFIX`], else a JWT.
+    /// Whose credential this is: an API key if it begins with [`KEY_PREFIX`], else a JWT. Keys of other issuers are taken
+    /// as they have been fetched so far: see [`Authenticator::authenticate`].
     ///
     /// # Errors
     /// Why it is not accepted.
@@ -239,40 +290,127 @@ impl Authenticator {
         }
     }
 
-    fn jwt(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
-        let claims = self.own.claims(token)?;
-        let expires_at = claims
-            .exp
-            .as_ref()
-            .and_then(moment)
-            .ok_or(AuthError::Claim("exp"))?;
-        if now >= expires_at.saturating_add(self.leeway) {
-            return Err(AuthError::Expired);
+    /// A ticket for one stream of this caller's, good for [`TICKET_LIFETIME`] and no longer than their token.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub fn issue_ticket(&self, caller: &Caller, now: Timestamp) -> Result<Ticket, TicketError> {
+        self.tickets.issue(caller, now)
+    }
+
+    /// Whose ticket this is: the user as their token described them, without its scopes. It is spent then, whatever the
+    /// answer.
+    ///
+    /// # Errors
+    /// [`AuthError::Ticket`] if it is spent, expired or unknown.
+    pub fn redeem_ticket(&self, ticket: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        self.tickets.redeem(ticket, now)
+    }
+
+    /// The same, and where an issuer's keys have to be fetched for it, that is waited for.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        match self.token(token, now) {
+            Err(AuthError::UnknownKeyId | AuthError::KeysUnavailable) => {}
+            outcome => return outcome,
         }
-        if let Some(not_before) = &claims.nbf {
-            let not_before = moment(not_before).ok_or(AuthError::Claim("nbf"))?;
-            if now.saturating_add(self.leeway) < not_before {
-                return Err(AuthError::NotYetValid);
+        let (_, issuers) = self.may_be_from(token)?;
+        for jwks in issuers.filter_map(Issuer::jwks) {
+            jwks.look_again().await;
+        }
+        self.token(token, now)
+    }
+
+    /// The cookies that may hold a site's session, those first that are believed first.
+    pub fn session_cookies(&self) -> impl Iterator<Item = &str> {
+        self.sessions.iter().flat_map(Sessions::names)
+    }
+
+    /// Whose session this is, from the cookie of this name, all its parts together. A site may have told its library to
+    /// sign sessions instead of encrypting them: then it is checked like any other token.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub async fn session(
+        &self,
+        cookie: &str,
+        session: &str,
+        now: Timestamp,
+    ) -> Result<Caller, AuthError> {
+        let sessions = self.sessions.as_ref().ok_or(AuthError::Missing)?;
+        if session.matches('.').count() == 2 {
+            return self.authenticate(session, now).await;
+        }
+        let checked = sessions.check(cookie, session, self.leeway, now)?;
+        Ok(self.caller(checked))
+    }
+
+    /// What fetches the keys of other issuers, for whoever runs it: none if no issuer has its keys at a URL.
+    pub(crate) fn fetching(
+        &self,
+        stop: &CancellationToken,
+    ) -> Vec<impl Future<Output = ()> + Send + use<>> {
+        let sets = self.issuers.iter().filter_map(Issuer::jwks);
+        sets.map(|jwks| Arc::clone(jwks).run(stop.clone()))
+            .collect()
+    }
+
+    /// The token's header, and who may have signed it by what it says. Nothing of that is believed.
+    fn may_be_from(
+        &self,
+        token: &str,
+    ) -> Result<(Header, impl Iterator<Item = &Issuer>), AuthError> {
+        #[derive(Deserialize)]
+        struct Named {
+            #[serde(default)]
+            iss: Value,
+        }
+        let header = jsonwebtoken::decode_header(token).map_err(|_| AuthError::Malformed)?;
+        // RFC 7515, 4.1.11: an extension that is marked critical and not understood refuses the token.
+        if header.crit.is_some() {
+            return Err(AuthError::Algorithm);
+        }
+        let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token);
+        let named = named.map_err(|_| AuthError::Malformed)?;
+        let all = std::iter::once(&self.own).chain(&self.issuers);
+        let issuers = all.filter(move |issuer| issuer.may_be(named.iss.as_str()));
+        Ok((header, issuers))
+    }
+
+    fn jwt(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        let (header, issuers) = self.may_be_from(token)?;
+        let mut error = AuthError::Issuer;
+        for issuer in issuers {
+            match issuer.check(token, &header, self.leeway, now) {
+                Ok(checked) => return Ok(self.caller(checked)),
+                // Another one that names no issuer may have signed it.
+                Err(
+                    other @ (AuthError::Algorithm
+                    | AuthError::BadSignature
+                    | AuthError::UnknownKeyId
+                    | AuthError::KeysUnavailable),
+                ) => error = other,
+                Err(other) => return Err(other),
             }
         }
-        let id = identifier(&claims.sub).map_err(|_| AuthError::Claim("sub"))?;
-        let roles = usable_roles(&id, claims.roles);
-        let by_role = roles.iter().filter_map(|role| self.role_scopes.get(role));
+        Err(error)
+    }
+
+    /// With the scopes that their roles give them.
+    fn caller(&self, checked: Checked) -> Caller {
+        let roles = checked.user.roles.iter();
+        let by_role = roles.filter_map(|role| self.role_scopes.get(role));
         let scopes = by_role
             .flat_map(|scopes| scopes.list())
-            .chain(Scopes::from_words(&claims.scope).list())
+            .chain(checked.scopes.list())
             .collect();
-        let publisher = format!("user:{}/{id}", self.own.issuer).into();
-        let user = User {
-            id,
-            roles,
-            expires_at,
-        };
-        Ok(Caller::User {
-            user,
+        Caller::User {
+            user: checked.user,
             scopes,
-            publisher,
-        })
+            publisher: checked.publisher,
+        }
     }
 
     /// Signs a token of the hub's own: HS256, with `iss`, `sub`, `roles`, `scope`, `iat`, `exp`, `jti`, and with `aud`
@@ -306,89 +444,6 @@ impl fmt::Debug for Authenticator {
     }
 }
 
-/// What is read of a token; other claims are passed over.
-#[derive(Deserialize)]
-struct Claims {
-    #[serde(default)]
-    iss: Option<String>,
-    #[serde(default)]
-    sub: String,
-    exp: Option<Number>,
-    nbf: Option<Number>,
-    #[serde(default)]
-    roles: Value,
-    #[serde(default)]
-    scope: String,
-}
-
-impl VerificationKey {
-    fn claims(&self, token: &str) -> Result<Claims, AuthError> {
-        let checked = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation);
-        let token = checked.map_err(|error| match error.kind() {
-            ErrorKind::InvalidSignature => AuthError::BadSignature,
-            ErrorKind::InvalidAlgorithm | ErrorKind::UnsupportedAlgorithm => AuthError::Algorithm,
-            ErrorKind::InvalidAudience => AuthError::Audience,
-            ErrorKind::MissingRequiredClaim(_) | ErrorKind::InvalidClaimFormat(_) => {
-                AuthError::Audience
-            }
-            _ => AuthError::Malformed,
-        })?;
-        // RFC 7515, 4.1.11: an extension that is marked critical and not understood refuses the token.
-        if token.header.crit.is_some() {
-            return Err(AuthError::Algorithm);
-        }
-        match &token.claims.iss {
-            Some(issuer) if issuer != self.issuer => Err(AuthError::Issuer),
-            _ => Ok(token.claims),
-        }
-    }
-}
-
-/// A NumericDate (RFC 7519, section 2): seconds since 1970, possibly with a fraction.
-fn moment(date: &Number) -> Option<Timestamp> {
-    let seconds = date.as_f64().filter(|seconds| *seconds >= 0.0)?;
-    // The cast saturates, and `from_millis` stops at the year 9999.
-    Some(Timestamp::from_millis((seconds * 1000.0) as u64))
-}
-
-/// The roles in a token's `roles`, an array of texts or one text. One that cannot be used does not take the others
-/// with it: it is left out, and the log says so.
-fn usable_roles(user: &str, claim: Value) -> Arc<[Arc<str>]> {
-    let claimed = match claim {
-        Value::Null => Vec::new(),
-        Value::Array(roles) => roles,
-        single => vec![single],
-    };
-    let mut seen = BTreeSet::new();
-    let mut usable: Vec<Arc<str>> = Vec::new();
-    let (mut unusable, mut too_many) = (0_usize, 0_usize);
-    for role in &claimed {
-        match role.as_str().map(identifier) {
-            Some(Ok(role)) if seen.contains(&role) => {}
-            Some(Ok(_)) if usable.len() == MAX_TOKEN_ROLES => too_many += 1,
-            Some(Ok(role)) => {
-                seen.insert(Arc::clone(&role));
-                usable.push(role);
-            }
-            Some(Err(_)) | None => unusable += 1,
-        }
-    }
-    if unusable > 0 {
-        tracing::warn!(
-            user,
-            unusable,
-            "a token holds roles that cannot be used; they are left out"
-        );
-    }
-    if too_many > 0 {
-        tracing::warn!(
-            user,
-            too_many,
-            "a token holds more than {MAX_TOKEN_ROLES} roles; the rest is left out"
-        );
-    }
-    usable.into()
-}
 fn sha256(bytes: &[u8]) -> [u8; 32] {
     let mut hash = [0; 32];
     hash.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());

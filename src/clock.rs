@@ -13,6 +13,11 @@ use time::format_description::well_known::Rfc3339;
 use time::macros::format_description;
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+/// A date as HTTP writes it.
+const HTTP_DATE: &[BorrowedFormatItem<'_>] = format_description!(
+    "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
+);
+
 /// A moment in milliseconds since 1970-01-01T00:00:00Z.
 ///
 /// Serialised as that number where it stands alone (the stream's `timestamp`); [`fmt::Display`] is RFC 3339 in UTC
@@ -68,13 +73,20 @@ impl Timestamp {
     /// # Errors
     /// If the text is not one, or names a moment before 1970.
     pub fn parse_http_date(text: &str) -> Result<Self, InvalidTimestamp> {
-        const FORMAT: &[BorrowedFormatItem<'_>] = format_description!(
-            "[weekday repr:short], [day] [month repr:short] [year] [hour]:[minute]:[second] GMT"
-        );
-        let moment = PrimitiveDateTime::parse(text, FORMAT).map_err(|_| InvalidTimestamp)?;
+        let moment = PrimitiveDateTime::parse(text, HTTP_DATE).map_err(|_| InvalidTimestamp)?;
         let seconds = u64::try_from(moment.assume_utc().unix_timestamp());
         let millis = seconds.ok().and_then(|seconds| seconds.checked_mul(1000));
         millis.map(Self::from_millis).ok_or(InvalidTimestamp)
+    }
+
+    /// As HTTP writes a date (RFC 9110, 5.6.7).
+    pub fn http_date(self) -> String {
+        self.moment().format(HTTP_DATE).unwrap_or_default()
+    }
+
+    fn moment(self) -> OffsetDateTime {
+        let seconds = i64::try_from(self.0 / 1000).unwrap_or(i64::MAX);
+        OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
 
     /// Reads RFC 3339 (`2026-12-01T09:00:00Z`, any offset).
@@ -97,9 +109,7 @@ pub struct InvalidTimestamp;
 
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let seconds = i64::try_from(self.0 / 1000).unwrap_or(i64::MAX);
-        let moment =
-            OffsetDateTime::from_unix_timestamp(seconds).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+        let moment = self.moment();
         write!(
             f,
             "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",

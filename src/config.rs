@@ -7,7 +7,9 @@
 
 mod bounds;
 pub mod duration;
+mod issuer;
 mod layers;
+mod secret_text;
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -17,7 +19,9 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 pub use self::bounds::InvalidValue;
+pub use self::issuer::{Issuer, SigningAlgorithm};
 pub use self::layers::{ConfigError, Environment, Setting};
+pub use self::secret_text::SecretText;
 use crate::auth::Scope;
 use crate::webhooks::Cidr;
 
@@ -35,6 +39,8 @@ pub const DEFAULT_FILE: &str = "campanile.toml";
 pub struct Config {
     /// Listening, storing and stopping.
     pub serve: Serve,
+    /// TLS.
+    pub tls: Tls,
     /// The event streams.
     pub stream: Stream,
     /// The queue.
@@ -47,6 +53,8 @@ pub struct Config {
     pub retention: Retention,
     /// Test notifications.
     pub test_rate: TestRate,
+    /// What each publisher may publish.
+    pub publish_rate: PublishRate,
     /// Webhooks.
     pub webhooks: Webhooks,
 }
@@ -77,7 +85,11 @@ pub struct Serve {
     pub drain: Duration,
     /// The most connections at once, streams among them; 0 derives it from the limit on file descriptors.
     pub max_connections: usize,
-    /// A second path for the one-endpoint form.
+    /// The most connections of one address at once, streams not among them; 0 is a quarter of all.
+    pub per_address: usize,
+    /// The proxies in front: who they say is behind them is taken for the client, and they themselves are not counted.
+    pub trusted_proxies: Vec<Cidr>,
+    /// A path for older clients: the one-endpoint form, and the stream without event names.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub alias: Option<String>,
     /// The origins whose pages may call across sites with credentials, as browsers send them.
@@ -108,6 +120,12 @@ impl Serve {
         self.data.join("lock")
     }
 
+    /// The file into which a running hub that speaks TLS writes which certificates its own commands are to trust: `trusted`
+    /// under `data`.
+    pub fn trusted_path(&self) -> PathBuf {
+        self.data.join("trusted")
+    }
+
     /// The file into which a running hub writes its base URL: `address` under `data`.
     pub fn address_path(&self) -> PathBuf {
         self.data.join("address")
@@ -125,8 +143,45 @@ impl Default for Serve {
             body_timeout: Duration::from_secs(30),
             drain: Duration::from_secs(10),
             max_connections: 0,
+            per_address: 0,
+            trusted_proxies: Cidr::LOOPBACK.to_vec(),
             alias: None,
             cors_origins: Vec::new(),
+        }
+    }
+}
+
+/// TLS: `[tls]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Tls {
+    /// The PEM file with the certificate and those that lead to its issuer. With it the address speaks TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<PathBuf>,
+    /// The PEM file with its private key.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key: Option<PathBuf>,
+    /// How often both are looked at for a new pair; 100 ms to 1 h.
+    #[serde(with = "duration")]
+    pub reload: Duration,
+    /// The most streams of HTTP/2 that one connection may have at once, requests among them; 1 to 1,000.
+    pub http2_streams: u32,
+}
+
+impl Tls {
+    /// Whether the address speaks TLS.
+    pub fn is_on(&self) -> bool {
+        self.certificate.is_some() && self.key.is_some()
+    }
+}
+
+impl Default for Tls {
+    fn default() -> Self {
+        Self {
+            certificate: None,
+            key: None,
+            reload: Duration::from_secs(10),
+            http2_streams: 100,
         }
     }
 }
@@ -146,6 +201,8 @@ pub struct Stream {
     pub sweep: Duration,
     /// The most streams of one user; 1 to 1,000.
     pub per_user: usize,
+    /// The most streams of one address, an IPv6 /64 counting as one; 0 is a quarter of all.
+    pub per_address: usize,
     /// The most streams in all; 0 derives it from the connections.
     pub max: usize,
     /// After this long a stream must come back with fresh credentials; 1 s to 7 d.
@@ -172,6 +229,7 @@ impl Default for Stream {
             idle_limit: Duration::from_secs(60),
             sweep: Duration::from_secs(30),
             per_user: 20,
+            per_address: 0,
             max: 0,
             max_age: Duration::from_hours(1),
             replay_page: 256,
@@ -248,6 +306,8 @@ pub struct Auth {
     /// The cookie that may carry a token; a token of RFC 6265.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cookie: Option<String>,
+    /// Whether a token may stand in the stream's URL.
+    pub query_token: bool,
     /// What the roles in a token allow beyond reading one's own.
     pub role_scopes: BTreeMap<String, Vec<Scope>>,
     /// How far the clocks of those who sign may differ from this one; 0 to 5 min.
@@ -256,15 +316,43 @@ pub struct Auth {
     /// What every token must name in `aud`, if set.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub audience: Option<String>,
+    /// How often the keys of other issuers are fetched anew; 1 s to 24 h.
+    #[serde(with = "duration")]
+    pub jwks_refresh: Duration,
+    /// The secret of a site with NextAuth.js or Auth.js, whose sessions are taken as they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nextauth_secret: Option<SecretText>,
+    /// A file with it, and with earlier ones, one a line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nextauth_secret_file: Option<PathBuf>,
+    /// What the site calls its session's cookie, if not as its library does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nextauth_cookie: Option<String>,
+    /// The path of the claim with the user in a session.
+    pub nextauth_user_claim: String,
+    /// The paths of the claims with roles.
+    pub nextauth_role_claims: Vec<String>,
+    /// Others who sign tokens for this hub.
+    pub issuers: Vec<Issuer>,
 }
 
 impl Default for Auth {
     fn default() -> Self {
         Self {
             cookie: None,
+            query_token: false,
             role_scopes: BTreeMap::new(),
             leeway: Duration::from_secs(5),
             audience: None,
+            jwks_refresh: Duration::from_mins(10),
+            nextauth_secret: None,
+            nextauth_secret_file: None,
+            nextauth_cookie: None,
+            nextauth_user_claim: "sub".to_owned(),
+            nextauth_role_claims: ["role", "roles", "user.role", "user.roles"]
+                .map(str::to_owned)
+                .to_vec(),
+            issuers: Vec::new(),
         }
     }
 }
@@ -313,6 +401,25 @@ pub struct TestRate {
 impl Default for TestRate {
     fn default() -> Self {
         Self { per_minute: 30 }
+    }
+}
+
+/// What each publisher may publish: `[publish_rate]`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PublishRate {
+    /// How many drafts in a second; 0 to 1,000,000, and 0 is as many as they like.
+    pub per_second: u32,
+    /// How many at once, as long as they have not used that up; 1 to 1,000,000.
+    pub burst: u32,
+}
+
+impl Default for PublishRate {
+    fn default() -> Self {
+        Self {
+            per_second: 0,
+            burst: 1_000,
+        }
     }
 }
 

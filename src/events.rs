@@ -56,8 +56,20 @@ pub const INBOX_VIEWED: &str = "inbox_viewed";
 pub const KEY_CREATED: &str = "key_created";
 /// An API key was revoked.
 pub const KEY_REVOKED: &str = "key_revoked";
+/// A new certificate is served.
+pub const CERTIFICATE_RELOADED: &str = "certificate_reloaded";
+/// What is in the certificate's files cannot be served; the one before still is.
+pub const CERTIFICATE_REJECTED: &str = "certificate_rejected";
+/// The certificate expires soon, or has expired.
+pub const CERTIFICATE_EXPIRES: &str = "certificate_expires";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
+/// Others than its owner can open a file that holds secrets.
+pub const FILE_EXPOSED: &str = "file_exposed";
+/// A publisher has published as much as one may for the moment. Once a minute at most.
+pub const PUBLISHER_LIMITED: &str = "publisher_limited";
+/// One network address has as many streams or connections as one may have. Once a minute at most.
+pub const ADDRESS_FULL: &str = "address_full";
 /// The hub stopped before everything was done.
 pub const DRAIN_CUT_SHORT: &str = "drain_cut_short";
 /// A request was answered. At `debug`.
@@ -91,7 +103,13 @@ pub const ALL: &[&str] = &[
     INBOX_VIEWED,
     KEY_CREATED,
     KEY_REVOKED,
+    CERTIFICATE_RELOADED,
+    CERTIFICATE_REJECTED,
+    CERTIFICATE_EXPIRES,
     ACCEPT_FAILED,
+    ADDRESS_FULL,
+    FILE_EXPOSED,
+    PUBLISHER_LIMITED,
     DRAIN_CUT_SHORT,
     REQUEST_ANSWERED,
 ];

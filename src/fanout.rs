@@ -39,7 +39,7 @@ use crate::metrics::Counter;
 use crate::notification::{Entry, Kind};
 use crate::registry::{Registration, Slot};
 use crate::replay::Request;
-use crate::sink::{Pipe, Sink};
+use crate::sink::{Pipe, Receipts, Sink, Wire};
 use crate::sse::{Bye, Frame, Framing, Naming};
 use crate::store::{Store, StoreError};
 use crate::stream::{End, Opening, ServedPage};
@@ -149,6 +149,13 @@ pub(crate) struct Admission {
     abandon: Option<Arc<Inbox>>,
 }
 
+/// A stream that is written into a pipe, for whoever reads that and knows what becomes of it.
+#[derive(Clone, Debug)]
+pub(crate) struct Piped {
+    stream: Option<(Arc<Inbox>, Address)>,
+    receipts: Arc<Receipts>,
+}
+
 pub(crate) enum Command {
     Admit {
         registration: Registration,
@@ -162,7 +169,8 @@ pub(crate) enum Command {
         framing: Framing,
         opening: Opening,
     },
-    Abandon(Address),
+    /// Its client is gone before it began, or takes nothing any more.
+    Abandon(Address, End),
     Awake(Address, Arc<AtomicBool>),
     Served(Address, Result<ServedPage, StoreError>),
     Counted(Address, Result<Unread, StoreError>),
@@ -378,11 +386,14 @@ impl Admission {
     }
 
     /// Gives the stream the writing half of a pipe.
-    pub(crate) fn attach_pipe(mut self, half: tokio::io::DuplexStream, opening: Opening) {
-        let Some(inbox) = self.abandon.take() else {
-            return;
-        };
+    pub(crate) fn attach_pipe(mut self, half: tokio::io::DuplexStream, opening: Opening) -> Piped {
         let address = self.address;
+        let stream = self.abandon.take().map(|inbox| (inbox, address));
+        let receipts = Arc::default();
+        let piped = Piped { stream, receipts };
+        let Some((inbox, _)) = piped.stream.clone() else {
+            return piped;
+        };
         let awake = Arc::new(AtomicBool::new(false));
         let on_progress = {
             let inbox = Arc::clone(&inbox);
@@ -395,17 +406,38 @@ impl Admission {
         };
         inbox.put(Command::Attach {
             address,
-            sink: Sink::Pipe(Pipe::new(half, on_progress)),
+            sink: Sink::Pipe(Pipe::new(half, Arc::clone(&piped.receipts), on_progress)),
             framing: Framing::UntilClose,
             opening,
         });
+        piped
+    }
+}
+
+impl Piped {
+    /// Has the stream know what its client acknowledges, since it goes by this connection.
+    pub(crate) fn follow(self, wire: &Arc<Wire>) -> Self {
+        self.receipts.follow(wire);
+        self
+    }
+
+    /// What is told of each part that goes there.
+    pub(crate) fn receipts(&self) -> &Receipts {
+        &self.receipts
+    }
+
+    /// Its client has taken nothing for as long as one may.
+    pub(crate) fn stalled(self) {
+        if let Some((inbox, address)) = self.stream {
+            inbox.put(Command::Abandon(address, End::Stalled));
+        }
     }
 }
 
 impl Drop for Admission {
     fn drop(&mut self) {
         if let Some(inbox) = self.abandon.take() {
-            inbox.put(Command::Abandon(self.address));
+            inbox.put(Command::Abandon(self.address, End::Unopened));
         }
     }
 }

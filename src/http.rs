@@ -9,6 +9,8 @@ mod audit;
 mod batch;
 mod body;
 mod cancel;
+mod client;
+mod crowded;
 mod deliveries;
 mod handover;
 mod inbox;
@@ -22,9 +24,11 @@ mod query;
 mod queue;
 mod reading;
 mod reminders;
+mod secure;
 mod sign_in;
 mod status;
 mod stream;
+mod tickets;
 mod webhooks;
 
 use std::borrow::Cow;
@@ -39,7 +43,6 @@ use axum::http::{HeaderMap, Method};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, any, on};
-use bytes::Bytes;
 use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 use tower_http::set_header::SetResponseHeaderLayer;
@@ -48,13 +51,16 @@ use self::access::{CredentialRules, Gate, admit, admit_cron};
 use self::body::BodyTimeout;
 use self::page::File;
 use self::problem::Problem;
+use self::secure::{RESOURCE_POLICY, secured};
 use self::stream::RetrySpread;
+use crate::address::Proxies;
 use crate::config::Config;
 use crate::events;
 use crate::hub::Hub;
 
 pub use self::access::Access;
-pub(crate) use self::handover::{ConnectionService, FlushWatch, Transfer};
+pub(crate) use self::crowded::refusing;
+pub(crate) use self::handover::{ConnectionService, Encrypted, FlushWatch, Transfer};
 pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
 
 /// How long a browser may remember what a preflight allowed.
@@ -65,9 +71,10 @@ const NO_ROUTE: &str = "none";
 
 /// What publishers, readers and administrators call: these also mount in other applications.
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
-    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin};
+    use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin, Stream};
     let mut routes = vec![
-        get("/notifications/stream", Reader, stream::stream).without_head(),
+        get("/notifications/stream", Stream, stream::stream).without_head(),
+        post("/notifications/stream/ticket", Reader, tickets::issue),
         post("/notifications", ByAction, publish::one_endpoint),
         get("/notifications", Known, inbox::list),
         post(
@@ -125,10 +132,13 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
             Admin,
             webhooks::redeliver_one,
         ),
-        file("/campanile.js", Public, page::CLIENT),
+        file("/campanile.js", Public, page::CLIENT).for_everybody(),
+        file("/react.js", Public, page::REACT).for_everybody(),
         file("/openapi.json", Public, page::API),
     ];
     if let Some(path) = alias {
+        let stream = get(path.to_owned(), Reader, stream::on_alias);
+        routes.push(stream.without_head());
         routes.push(post(path.to_owned(), ByAction, publish::one_endpoint));
     }
     routes
@@ -189,13 +199,21 @@ impl Route {
         }
     }
 
+    /// Pages of other origins may load it without asking: it is public, and the same for everybody.
+    fn for_everybody(mut self) -> Self {
+        let everybody = HeaderValue::from_static("cross-origin");
+        let header = SetResponseHeaderLayer::overriding(RESOURCE_POLICY, everybody);
+        self.handler = self.handler.layer(header);
+        self
+    }
+
     fn without_head(mut self) -> Self {
         self.head = false;
         self
     }
 }
 
-fn get<H, T>(path: &'static str, access: Access, handler: H) -> Route
+fn get<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
 where
     H: Handler<T, Api>,
     T: 'static,
@@ -262,6 +280,7 @@ struct Api {
     codes: Codes,
     body_timeout: BodyTimeout,
     retry: RetrySpread,
+    proxies: Proxies,
 }
 
 impl Api {
@@ -271,6 +290,7 @@ impl Api {
             codes,
             body_timeout: BodyTimeout(config.serve.body_timeout),
             retry: RetrySpread::new(config),
+            proxies: Proxies::new(&config.serve.trusted_proxies),
         }
     }
 }
@@ -299,11 +319,21 @@ impl FromRef<Api> for RetrySpread {
     }
 }
 
+impl FromRef<Api> for Proxies {
+    fn from_ref(api: &Api) -> Self {
+        api.proxies.clone()
+    }
+}
+
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/openapi.json`, what is below those, and
-/// the configured alias.
+/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/react.js`, `/openapi.json`, what is below
+/// those, and the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
+///
+/// The cap on streams by address, `stream.per_address`, holds where the application says who the peer is, by axum's
+/// `into_make_service_with_connect_info::<SocketAddr>()`; without that no address is known and none is counted. Connections
+/// are the application's own affair.
 pub fn router(hub: Hub, config: &Config) -> Router {
     let api = Api::new(hub, config, Codes::new());
     let router = assemble(api_routes(config.serve.alias.as_deref()), &api, config);
@@ -327,6 +357,11 @@ pub(crate) fn scraping(hub: Hub, config: &Config) -> Router {
     finish(router, config).with_state(api)
 }
 
+/// What answers whoever speaks plain HTTP to an address that speaks TLS.
+pub(crate) fn not_encrypted() -> Router {
+    Router::new().fallback(|| async { Problem::not_encrypted() })
+}
+
 /// What answers where there is no route.
 fn unknown(api: &Api) -> MethodRouter {
     let refuse = || async { Problem::not_found("there is no such path") };
@@ -348,11 +383,12 @@ fn counting(
 
 /// Puts the routes into a router, each behind its check.
 fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
-    let rules = CredentialRules::new(config);
+    let rules = CredentialRules::new(config, api.hub.authenticator());
     let gate = |access| Gate {
         hub: api.hub.clone(),
         rules: rules.clone(),
         access,
+        spread: api.retry,
     };
     by_path(routes, gate)
         .into_iter()
@@ -367,13 +403,9 @@ fn finish(mut router: Router<Api>, config: &Config) -> Router<Api> {
     if !config.serve.cors_origins.is_empty() {
         router = router.layer(cors(&config.serve.cors_origins));
     }
-    let header =
-        |name, value| SetResponseHeaderLayer::if_not_present(name, HeaderValue::from_static(value));
     router
         .layer(from_fn(traced))
-        .layer(header(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        .layer(header(header::REFERRER_POLICY, "no-referrer"))
-        .layer(header(header::CACHE_CONTROL, "no-store"))
+        .layer(MapResponseLayer::new(secured))
 }
 
 /// Puts the check in front of each route, and the routes of one path together: what is not among its methods is 405.
@@ -453,9 +485,4 @@ async fn traced(path: Option<MatchedPath>, request: Request, next: Next) -> Resp
         "answered"
     );
     response
-}
-
-/// What a client is sent whose connection cannot be served.
-pub(crate) fn connection_refused() -> Bytes {
-    Problem::connection_refused()
 }

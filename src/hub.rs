@@ -7,6 +7,7 @@
 mod cancelling;
 mod inbox;
 mod observe;
+mod opening;
 mod pruning;
 mod publishing;
 mod reading;
@@ -19,12 +20,13 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::address;
 use crate::auth::{self, Authenticator, Caller, Scopes, StoredKey, User};
 use crate::clock::Timestamp;
 use crate::config::Config;
@@ -35,8 +37,8 @@ use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::metrics::{Metrics, Refused};
 use crate::queue::{MAX_PASSING, Queue};
-use crate::rate::RateLimit;
-use crate::registry::{Connection, Registry};
+use crate::rate::{RateLimit, Seldom};
+use crate::registry::{Caps, Connection, Registry};
 use crate::replay;
 use crate::retention;
 use crate::retry::Retry;
@@ -44,6 +46,8 @@ use crate::schedule::Schedule;
 use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError, Viewer};
 use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
+
+use self::opening::Openings;
 
 pub use self::cancelling::CancelError;
 pub use self::inbox::InboxError;
@@ -53,6 +57,7 @@ pub use self::reading::ReadError;
 pub use self::reminding::{Named, Sweep};
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 pub use self::webhooks::TestError;
+pub use crate::rate::OverRate;
 
 /// Descriptors that are kept back from streams: for the store, publishers, and whoever administers.
 const DESCRIPTORS_KEPT: u64 = 512;
@@ -83,6 +88,10 @@ struct Inner {
     authenticator: Authenticator,
     config: Config,
     tests: RateLimit,
+    /// None if publishers may publish as much as they like.
+    publishing: Option<RateLimit>,
+    openings: Openings,
+    telling_of_limits: Seldom,
     started: Instant,
     started_at: Timestamp,
     draining: CancellationToken,
@@ -126,7 +135,11 @@ impl Hub {
             0 => descriptors_for_streams(),
             max => max,
         };
-        let registry = Registry::new(config.stream.per_user, max_streams);
+        let registry = Registry::new(Caps {
+            per_user: config.stream.per_user,
+            per_address: address::cap(config.stream.per_address, max_streams),
+            max: max_streams,
+        });
         let counters = Arc::new(Counters::default());
         let metrics = Arc::new(Metrics::default());
         let owing = Arc::new(Notify::new());
@@ -220,6 +233,9 @@ impl Hub {
         let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
         tasks.spawn(pruning);
+        for fetching in authenticator.fetching(&stop) {
+            tasks.spawn(fetching);
+        }
         tasks.close();
         replay.close();
 
@@ -238,6 +254,9 @@ impl Hub {
             authenticator,
             config: config.clone(),
             tests: RateLimit::per_minute(config.test_rate.per_minute),
+            publishing: publishing_rate(config),
+            openings: Openings::new(),
+            telling_of_limits: Seldom::default(),
             started: Instant::now(),
             started_at: Timestamp::now(),
             draining,
@@ -248,14 +267,36 @@ impl Hub {
         })))
     }
 
-    /// Whether a user may send themselves another test notification; otherwise how long to wait.
+    /// Whether a user may send themselves another test notification.
     ///
     /// # Errors
-    /// The time to wait, when they have sent `test_rate.per_minute` within a minute.
-    pub fn test_allowed(&self, user: &str) -> Result<(), Duration> {
-        let allowed = self.0.tests.take(user, Instant::now());
+    /// When they have used up `test_rate.per_minute`.
+    pub fn test_allowed(&self, user: &Arc<str>) -> Result<(), OverRate> {
+        let allowed = self.0.tests.take(user, 1);
         if allowed.is_err() {
             self.0.metrics.refused(Refused::Rate, 1);
+        }
+        allowed
+    }
+
+    /// Whether a publisher may publish so many drafts now; all of them, or none.
+    ///
+    /// # Errors
+    /// When they have used up what `publish_rate` gives each, or this is more than it gives at once.
+    pub fn publishing_allowed(&self, publisher: &Arc<str>, drafts: usize) -> Result<(), OverRate> {
+        let Some(limit) = &self.0.publishing else {
+            return Ok(());
+        };
+        let allowed = limit.take(publisher, drafts);
+        if allowed.is_err() {
+            self.0.metrics.refused(Refused::Rate, drafts);
+            if self.0.telling_of_limits.now() {
+                tracing::warn!(
+                    event = events::PUBLISHER_LIMITED,
+                    %publisher,
+                    "a publisher has published as much as one may for the moment"
+                );
+            }
         }
         allowed
     }
@@ -424,6 +465,11 @@ impl Hub {
 }
 
 /// As many streams as there are descriptors, less those kept back.
+fn publishing_rate(config: &Config) -> Option<RateLimit> {
+    let rate = &config.publish_rate;
+    (rate.per_second > 0).then(|| RateLimit::per_second(rate.per_second, rate.burst))
+}
+
 fn descriptors_for_streams() -> usize {
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
         .current

@@ -21,13 +21,14 @@
 //! - `retry`: asks again after those who did not take it; `retention`: deletes what is old
 //! - [`webhooks`]: what nobody took, or everything, told to other programs
 //! - [`waiting`]: what is owed, and claims to take back; [`diagnosis`]: what is wrong with all that
-//! - [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`
+//! - `address`: how much one network address may hold; [`server`]: the binary's own accept loop; [`config`]: every number and its default; [`clock`], [`status`], `rate`, `private`
 //! - `metrics`: what is counted, for Prometheus; [`events`]: what the log tells of, by name
 //!
 //! # In another axum application
 //!
 //! [`Hub`] and [`http::router`] mount in any axum app; see `examples/embedded.rs`.
 
+mod address;
 pub mod audience;
 pub mod auth;
 pub mod clock;
@@ -43,6 +44,7 @@ pub mod inbox;
 pub mod log;
 mod metrics;
 pub mod notification;
+mod private;
 mod queue;
 mod rate;
 pub mod reference;

@@ -41,7 +41,7 @@ impl Counter {
 pub(crate) enum Refused {
     /// It breaks a rule of its fields.
     Invalid,
-    /// Its sender has sent too many test notifications.
+    /// Its publisher has published too many lately, or its sender too many tests.
     Rate,
     /// Too much waits for delivery.
     Busy,
@@ -74,6 +74,10 @@ pub(crate) enum Shut {
     Draining,
     /// The user has as many as one may have.
     User,
+    /// Their address has as many as one may have.
+    Address,
+    /// More are being opened than can be at a time.
+    Rush,
     /// The hub has as many as it may have.
     Full,
     /// The store did not answer.
@@ -81,12 +85,27 @@ pub(crate) enum Shut {
 }
 
 impl Shut {
-    const ALL: [(Self, &'static str); 4] = [
+    const ALL: [(Self, &'static str); 6] = [
         (Self::Draining, "draining"),
         (Self::User, "user"),
+        (Self::Address, "address"),
+        (Self::Rush, "rush"),
         (Self::Full, "full"),
         (Self::Store, "store"),
     ];
+}
+
+/// Why a connection was not served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Crowded {
+    /// Its address has as many as one may have.
+    Address,
+    /// The hub has as many as it may have.
+    Full,
+}
+
+impl Crowded {
+    const ALL: [(Self, &'static str); 2] = [(Self::Address, "address"), (Self::Full, "full")];
 }
 
 /// What one hub has counted since its start.
@@ -94,6 +113,7 @@ impl Shut {
 pub(crate) struct Metrics {
     refused: [Counter; Refused::ALL.len()],
     shut: [Counter; Shut::ALL.len()],
+    crowded: [Counter; Crowded::ALL.len()],
     ephemeral: Counter,
     duplicates: Counter,
     throttled: Counter,
@@ -121,6 +141,11 @@ impl Metrics {
     /// A stream was not opened.
     pub(crate) fn shut(&self, reason: Shut) {
         self.shut[reason as usize].add(1);
+    }
+
+    /// A connection was not served.
+    pub(crate) fn crowded(&self, reason: Crowded) {
+        self.crowded[reason as usize].add(1);
     }
 
     /// Recipients were asked after again, and some of them for the last time.

@@ -6,6 +6,7 @@
 //! [`Registration`] is dropped, however that comes about. The registry never knows of sockets.
 
 use std::collections::HashSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,6 +14,7 @@ use dashmap::DashMap;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::address::{self, PerAddress};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::store::Viewer;
@@ -25,9 +27,18 @@ pub(crate) type Slot = u32;
 pub(crate) struct Registry {
     users: DashMap<Arc<str>, Vec<Place>>,
     roles: DashMap<Arc<str>, HashSet<Slot>>,
+    addresses: Arc<PerAddress>,
     total: AtomicUsize,
-    per_user: usize,
-    max: usize,
+    caps: Caps,
+}
+
+/// How many streams there may be.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Caps {
+    pub(crate) per_user: usize,
+    pub(crate) per_address: usize,
+    /// In all.
+    pub(crate) max: usize,
 }
 
 /// One stream in the registry.
@@ -44,6 +55,8 @@ struct Place {
 pub(crate) enum NoPlace {
     /// This user has as many as one may have.
     User,
+    /// This address has as many as one may have.
+    Address,
     /// The hub has as many as it may have.
     Hub,
 }
@@ -68,30 +81,35 @@ fn as_rfc3339<S: Serializer>(moment: &Timestamp, serializer: S) -> Result<S::Ok,
 }
 
 impl Registry {
-    /// At most `per_user` streams a user and `max` in all.
-    pub(crate) fn new(per_user: usize, max: usize) -> Arc<Self> {
+    /// At most so many.
+    pub(crate) fn new(caps: Caps) -> Arc<Self> {
         Arc::new(Self {
             users: DashMap::new(),
             roles: DashMap::new(),
+            addresses: PerAddress::new("streams", caps.per_address),
             total: AtomicUsize::new(0),
-            per_user,
-            max,
+            caps,
         })
     }
 
-    /// Takes a place for a stream, or says which cap is reached.
+    /// Takes a place for a stream, or says which cap is reached. Without an address none is counted.
     pub(crate) fn reserve(
         self: &Arc<Self>,
         viewer: Viewer,
+        address: Option<IpAddr>,
         now: Timestamp,
     ) -> Result<Registration, NoPlace> {
-        if self.total.fetch_add(1, Ordering::Relaxed) >= self.max {
+        let address = match address {
+            Some(address) => Some(self.addresses.take(address).ok_or(NoPlace::Address)?),
+            None => None,
+        };
+        if self.total.fetch_add(1, Ordering::Relaxed) >= self.caps.max {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::Hub);
         }
         let connection = Uuid::now_v7();
         let mut places = self.users.entry(Arc::clone(&viewer.user)).or_default();
-        if places.len() >= self.per_user {
+        if places.len() >= self.caps.per_user {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::User);
         }
@@ -107,6 +125,7 @@ impl Registry {
             viewer,
             connection,
             slot: None,
+            _address: address,
         })
     }
 
@@ -192,6 +211,8 @@ pub(crate) struct Registration {
     viewer: Viewer,
     connection: Uuid,
     slot: Option<Slot>,
+    /// Kept for its end: given back when the stream is gone.
+    _address: Option<address::Place>,
 }
 
 impl Registration {

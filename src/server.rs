@@ -9,10 +9,16 @@
 //! clients, a bound on connections that says so to whoever is over it, and sockets that can be handed to the hub.
 
 mod accept;
+mod certificate;
 mod connection;
 mod descriptors;
+mod http2;
+mod renewal;
 mod scrape;
+mod tls;
+mod wire;
 
+use std::convert::Infallible;
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::io;
@@ -24,14 +30,18 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::task::JoinError;
 
 use self::accept::{Acceptor, Bounds};
+pub use self::certificate::{CertificateError, Fingerprint};
 use self::descriptors::Descriptors;
+use self::renewal::Renewal;
 use self::scrape::Scrape;
-use crate::auth::{Authenticator, Secret, SecretError};
+use self::tls::Tls;
+use crate::auth::{Authenticator, IssuerError, Secret, SecretError, SessionError};
 use crate::clock::Timestamp;
 use crate::config::{Config, InvalidValue};
 use crate::events;
 use crate::http::{Codes, standalone};
 use crate::hub::Hub;
+use crate::private::tell_if_exposed;
 use crate::reference::Zone;
 use crate::store::sqlite::{SqliteOptions, SqliteStore};
 use crate::store::{OpenStoreError, StoreError};
@@ -65,6 +75,15 @@ pub enum OpenError {
     /// The secret cannot be read or made.
     #[error(transparent)]
     Secret(#[from] SecretError),
+    /// The keys of another issuer cannot be read.
+    #[error(transparent)]
+    Issuer(#[from] IssuerError),
+    /// The secrets of a site's sessions cannot be read.
+    #[error(transparent)]
+    Session(#[from] SessionError),
+    /// The certificate or its key cannot be served with.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
     /// The store was opened and then did not answer.
     #[error("the hub cannot start: {0}")]
     Start(#[from] StoreError),
@@ -96,7 +115,10 @@ impl OpenError {
 
     /// Whether it is about the configuration.
     pub fn is_config(&self) -> bool {
-        matches!(self, Self::Config(_))
+        matches!(
+            self,
+            Self::Config(_) | Self::Issuer(_) | Self::Session(_) | Self::Certificate(_)
+        )
     }
 }
 
@@ -106,6 +128,9 @@ pub enum RunError {
     /// It cannot go on: its store is damaged, say, and it does not go on building on it.
     #[error("the hub cannot go on: {0}")]
     Damaged(String),
+    /// The certificate or its key cannot be served with. It has accepted nothing.
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 /// A hub that listens, and accepts connections once it is [run](Server::run).
@@ -113,6 +138,7 @@ pub struct Server {
     config: Config,
     hub: Hub,
     codes: Codes,
+    tls: Option<(Tls, Renewal)>,
     listening: Listening,
     _lock: File,
 }
@@ -149,14 +175,19 @@ impl Server {
             opened,
             secret,
             cron_secret,
+            tls,
         } = tokio::task::spawn_blocking(move || open_files(&kept, new_epoch)).await??;
-        let authenticator = Authenticator::new(secret, &config.auth).with_cron_secret(&cron_secret);
+        let authenticator = Authenticator::new(secret, &config.auth)
+            .with_issuers(&config.auth)?
+            .with_sessions(&config.auth)?
+            .with_cron_secret(&cron_secret);
         let hub = Hub::start(opened, &config, authenticator).await?;
         match Listening::open(&config) {
             Ok(listening) => Ok(Self {
                 config,
                 hub,
                 codes: Codes::new(),
+                tls,
                 listening,
                 _lock: lock,
             }),
@@ -172,6 +203,11 @@ impl Server {
         self.listening.address
     }
 
+    /// Its URL, with the address as it was configured and the real port.
+    pub fn url(&self) -> String {
+        format!("{}://{}", scheme(&self.config), self.local_addr())
+    }
+
     /// Where it serves `/metrics` without credentials, if it does.
     pub fn metrics_addr(&self) -> Option<SocketAddr> {
         self.listening.scrape.as_ref().map(|(_, address)| *address)
@@ -185,7 +221,7 @@ impl Server {
     /// A link that signs in to the console: once, within [`crate::http::CODE_LIFETIME`]. Without a code, if the system
     /// has no randomness to make one of.
     pub fn console_link(&self) -> String {
-        let base = base_url(self.local_addr());
+        let base = base_url(&self.config, self.local_addr());
         match self.codes.issue(Timestamp::now()) {
             Some((code, _)) => format!("{base}/sign-in?code={code}"),
             None => base,
@@ -205,7 +241,7 @@ impl Server {
         } = self.listening;
         let (hub, config) = (self.hub, &self.config);
         let router = standalone(hub.clone(), config, self.codes);
-        let served = accept_until(listener, router, hub.clone(), config, shutdown);
+        let served = accept_until((listener, self.tls), router, hub.clone(), config, shutdown);
         let outcome = match scrape {
             Some((listener, _)) => Scrape::new(listener, hub, config).during(served).await,
             None => served.await,
@@ -216,8 +252,8 @@ impl Server {
 }
 
 /// Serves a hub on a listener until `shutdown` resolves, then stops both: requests in flight are finished, streams are told to
-/// come back, and what is left after `serve.drain` is cut. The hub is closed when this returns. It listens nowhere else:
-/// `serve.metrics_listen` is for a [`Server`].
+/// come back, and what is left after `serve.drain` is cut. The hub is closed when this returns. With `tls.certificate` it speaks
+/// TLS. It listens nowhere else: `serve.metrics_listen` is for a [`Server`].
 ///
 /// # Errors
 /// [`RunError`], after stopping in order as well.
@@ -229,23 +265,34 @@ pub async fn serve(
 ) -> Result<(), RunError> {
     let mut config = config.clone();
     Descriptors::raise().divide(&mut config);
+    let files = config.clone();
+    let tls = match tokio::task::spawn_blocking(move || Tls::open(&files, None)).await {
+        Ok(Ok(tls)) => tls,
+        Ok(Err(error)) => {
+            hub.close().await;
+            return Err(error.into());
+        }
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    };
     let router = standalone(hub.clone(), &config, Codes::new());
-    accept_until(listener, router, hub, &config, shutdown).await
+    accept_until((listener, tls), router, hub, &config, shutdown).await
 }
 
 async fn accept_until(
-    listener: TcpListener,
+    (listener, tls): (TcpListener, Option<(Tls, Renewal)>),
     router: Router,
     hub: Hub,
     config: &Config,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), RunError> {
-    let acceptor = Acceptor::new(router, config, Bounds::of(config));
+    let (tls, renewal) = tls.unzip();
+    let acceptor = Acceptor::new(router, hub.clone(), config, Bounds::of(config)).speaking(tls);
     let outcome = tokio::select! {
         biased;
         damage = hub.damaged() => Err(RunError::Damaged(damage)),
         () = shutdown => Ok(()),
         never = acceptor.run(&listener) => match never {},
+        never = watch(renewal) => match never {},
     };
     // From here on new clients are refused by the kernel and go elsewhere, or come back to the next start.
     drop(listener);
@@ -264,12 +311,20 @@ async fn accept_until(
     outcome
 }
 
+async fn watch(renewal: Option<Renewal>) -> Infallible {
+    match renewal {
+        Some(renewal) => renewal.watch().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// What is on the disk.
 struct Files {
     lock: File,
     opened: crate::store::Opened,
     secret: Secret,
     cron_secret: Secret,
+    tls: Option<(Tls, Renewal)>,
 }
 
 /// Everything that blocks on the disk.
@@ -291,10 +346,15 @@ fn open_files(config: &Config, new_epoch: bool) -> Result<Files, OpenError> {
         TryLockError::WouldBlock => OpenError::InUse { path: data.clone() },
         TryLockError::Error(source) => unusable(&lock_path)(source),
     })?;
+    // Before the store: whoever named the wrong file has nothing made or upgraded yet.
+    let tls = Tls::open(config, Some(config.serve.trusted_path()))?;
     let opened = SqliteStore::open(
         &config.serve.database_path(),
         store_options(config, new_epoch),
     )?;
+    let store_path = config.serve.database_path();
+    let store = std::fs::metadata(&store_path).map_err(unusable(&store_path))?;
+    tell_if_exposed(&store_path, &store);
     let secret = Secret::load_or_create(&config.serve.secret_path())?;
     let cron_secret = Secret::load_or_create(&config.serve.cron_secret_path())?;
     Ok(Files {
@@ -302,6 +362,7 @@ fn open_files(config: &Config, new_epoch: bool) -> Result<Files, OpenError> {
         opened,
         secret,
         cron_secret,
+        tls,
     })
 }
 
@@ -335,7 +396,7 @@ impl Listening {
         let serve = &config.serve;
         let (listener, address) = listen(serve.listen)?;
         let scrape = serve.metrics_listen.map(listen).transpose()?;
-        let announced = Announcement::write(serve.address_path(), &base_url(address));
+        let announced = Announcement::write(serve.address_path(), &base_url(config, address));
         Ok(Self {
             listener,
             address,
@@ -367,14 +428,18 @@ fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 }
 
 /// How this machine reaches it: "every address" is not one that can be called.
-fn base_url(mut address: SocketAddr) -> String {
+fn base_url(config: &Config, mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(match address {
             SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::LOCALHOST),
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
         });
     }
-    format!("http://{address}")
+    format!("{}://{address}", scheme(config))
+}
+
+fn scheme(config: &Config) -> &'static str {
+    if config.tls.is_on() { "https" } else { "http" }
 }
 
 /// The file that tells other commands where the hub of this data directory can be reached.

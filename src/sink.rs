@@ -2,11 +2,16 @@
 //!
 //! Both are written without waiting, and both say when they take bytes again: the socket through the poll, the pipe
 //! through its waker. So the rest of the hub sees one kind of stream. What "taken" means differs: a socket's bytes are
-//! with the kernel, a pipe's (at most [`PIPE_BYTES`]) with the server at its other end.
+//! with the kernel, a pipe's (at most [`PIPE_BYTES`]) with the server at its other end. If that is the hub's own, it tells what
+//! the peer has acknowledged ([`Receipts`]); otherwise what was taken counts as acknowledged.
+
+mod receipts;
+
+pub(crate) use self::receipts::{Receipts, Wire};
 
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
@@ -35,6 +40,9 @@ pub(crate) enum Sink {
 pub(crate) struct Pipe {
     half: DuplexStream,
     waker: Waker,
+    /// Bytes written, ever.
+    written: u64,
+    receipts: Arc<Receipts>,
 }
 
 /// What reading a sink shows.
@@ -50,7 +58,11 @@ pub(crate) enum Heard {
 
 impl Pipe {
     /// `on_progress` is told whenever the pipe takes bytes again, or its other half is dropped.
-    pub(crate) fn new(half: DuplexStream, on_progress: impl Fn() + Send + Sync + 'static) -> Self {
+    pub(crate) fn new(
+        half: DuplexStream,
+        receipts: Arc<Receipts>,
+        on_progress: impl Fn() + Send + Sync + 'static,
+    ) -> Self {
         struct Progress<F>(F);
         impl<F: Fn() + Send + Sync> Wake for Progress<F> {
             fn wake(self: Arc<Self>) {
@@ -60,6 +72,8 @@ impl Pipe {
         Self {
             half,
             waker: Waker::from(Arc::new(Progress(on_progress))),
+            written: 0,
+            receipts,
         }
     }
 }
@@ -75,7 +89,11 @@ impl Sink {
             Self::Pipe(pipe) => {
                 let mut context = Context::from_waker(&pipe.waker);
                 match Pin::new(&mut pipe.half).poll_write(&mut context, bytes) {
-                    Poll::Ready(written) => written,
+                    Poll::Ready(Ok(written)) => {
+                        pipe.written += written as u64;
+                        Ok(written)
+                    }
+                    Poll::Ready(broken) => broken,
                     Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
                 }
             }
@@ -118,11 +136,14 @@ impl Sink {
         }
     }
 
-    /// How many bytes the kernel holds that the peer has not acknowledged; none where that cannot be known.
+    /// How many bytes the peer has not acknowledged; none where that cannot be known.
     pub(crate) fn unacknowledged(&self) -> Option<usize> {
         match self {
             Self::Socket { socket, .. } => send_queue(socket),
-            Self::Pipe(_) => None,
+            Self::Pipe(pipe) => {
+                let acknowledged = pipe.receipts.acknowledged()?;
+                usize::try_from(pipe.written.saturating_sub(acknowledged)).ok()
+            }
         }
     }
 }
@@ -138,13 +159,13 @@ pub(crate) fn would_block(error: &io::Error) -> bool {
 /// SIOCOUTQ: bytes in the send queue, sent or not, that the peer has not acknowledged (tcp(7)).
 #[cfg(target_os = "linux")]
 #[allow(unsafe_code)]
-fn send_queue(socket: &mio::net::TcpStream) -> Option<usize> {
+fn send_queue(socket: &impl AsFd) -> Option<usize> {
     let mut queued: libc::c_int = 0;
     // SAFETY: the descriptor is open for as long as `socket` is borrowed, and TIOCOUTQ (the same number as SIOCOUTQ)
     // writes one int through the pointer, which outlives the call. No safe wrapper of this request is at hand.
     let outcome = unsafe {
         libc::ioctl(
-            socket.as_raw_fd(),
+            socket.as_fd().as_raw_fd(),
             libc::TIOCOUTQ,
             std::ptr::from_mut(&mut queued),
         )
@@ -153,6 +174,6 @@ fn send_queue(socket: &mio::net::TcpStream) -> Option<usize> {
 }
 
 #[cfg(not(target_os = "linux"))]
-fn send_queue(_socket: &mio::net::TcpStream) -> Option<usize> {
+fn send_queue(_socket: &impl AsFd) -> Option<usize> {
     None
 }

@@ -192,11 +192,11 @@ function keepStream(hub, page) {
   function receive({ data, lastEventId }, parser) {
     let message;
     try {
-      message = { data: {}, ...JSON.parse(data) };
+      message = { ...JSON.parse(data) };
     } catch (cause) {
       return page.emit("error", new CampanileError("malformed", "An event is not JSON.", { cause }));
     }
-    const { reason, heartbeatSeconds = HEARTBEAT_SECONDS } = message.data;
+    const { reason, heartbeatSeconds } = (message.data ??= {});
     if (message.type === "bye") {
       const end = { code: reason, retryAfterMs: parser.retry };
       parser.retry = 0; // "busy" for a minute must not become every later delay
@@ -205,7 +205,7 @@ function keepStream(hub, page) {
     if (message.type === "connected") {
       failures = 0;
       parser.retry ??= BASE_DELAY_MS;
-      stream.silenceMs = heartbeatSeconds * SILENCE_MS;
+      stream.silenceMs = (heartbeatSeconds || HEARTBEAT_SECONDS) * SILENCE_MS;
     }
     page.receive(message, lastEventId);
   }
@@ -366,14 +366,13 @@ export function connect(options = {}) {
     if (leader) {
       const { state, code, until, notBefore } = leader;
       tabs.unlessHeard(stream.silenceMs * (1 + Math.random() / 2));
-      if (state === "open" && isAt(place(), from)) stream.stop(); // this tab has caught up
+      if (state === "open") isAt(place(), from) ? stream.stop() : stream.start(); // caught up, or something was missed
       stream.notBefore = notBefore;
       if (!stream.run) enter(state, { code }, until - Date.now() || undefined);
     }
     if (!tabs || (!leader && message.type !== "notification")) return;
     if (from !== to) {
-      if (stream.run || isAt(place(), to)) return;
-      if (!isAt(place(), from)) return stream.start(); // something was missed
+      if (stream.run || isAt(place(), to) || !isAt(place(), from)) return;
       connection.lastEventId = to;
     }
     take(message);
@@ -387,7 +386,7 @@ export function connect(options = {}) {
       enter("open");
       if (connection.state !== "open") return;
     } else if (type === "notification") {
-      if (seen.has(notificationId)) return;
+      if (notificationId && seen.has(notificationId)) return;
       seen.add(notificationId);
       const [oldest] = seen;
       if (seen.size > SEEN_IDS) seen.delete(oldest);

@@ -7,12 +7,14 @@
 use std::fmt;
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use base64::Engine;
 use base64::alphabet::URL_SAFE;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+
+use crate::private::tell_if_exposed;
 
 /// The least length of a secret, in bytes: that of HS256's output (RFC 7518, section 3.2).
 const MIN_BYTES: usize = 32;
@@ -92,12 +94,7 @@ impl Secret {
     /// None if what is there is no secret.
     fn read(path: &Path) -> io::Result<Option<Self>> {
         let file = File::open(path)?;
-        if file.metadata()?.mode() & 0o077 != 0 {
-            tracing::warn!(
-                "others can read the signing secret {}: chmod 600 it",
-                path.display()
-            );
-        }
+        tell_if_exposed(path, &file.metadata()?);
         let mut text = Vec::new();
         file.take(MAX_FILE_BYTES).read_to_end(&mut text)?;
         let decoded = BASE64URL.decode(text.trim_ascii());

@@ -5,7 +5,7 @@ use std::fmt::Display;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::{Auth, Config, Delivery, Retention, Serve, Stream, Webhooks, duration};
+use super::{Auth, Config, Delivery, Retention, Serve, Stream, Tls, Webhooks, duration};
 use crate::audience;
 use crate::notification::MAX_ROLES;
 use crate::reference::Zone;
@@ -20,6 +20,14 @@ const MAX_TEXT_BYTES: usize = 256;
 
 /// The most origins: each request with an `Origin` is compared with all of them.
 const MAX_ORIGINS: usize = 100;
+
+/// The most claims with roles.
+const MAX_CLAIMS: usize = 20;
+
+/// The most other issuers: a token that names none may be tried with the keys of all.
+const MAX_ISSUERS: usize = 20;
+/// The most blocks of proxies: each new connection's address is compared with all of them.
+const MAX_PROXIES: usize = 100;
 
 /// The most blocks of addresses: each address that is dialled is compared with all of them.
 const MAX_ALLOWED: usize = 100;
@@ -41,6 +49,7 @@ impl Config {
     /// The first value that is not allowed.
     pub fn validate(&self) -> Result<(), InvalidValue> {
         serve(&self.serve)?;
+        tls(&self.tls)?;
         stream(&self.stream)?;
         delivery(&self.delivery)?;
         if let Err(unknown) = Zone::named(&self.reference.zone) {
@@ -53,7 +62,10 @@ impl Config {
             "test_rate.per_minute",
             self.test_rate.per_minute,
             1..=10_000,
-        )
+        )?;
+        let rate = &self.publish_rate;
+        within("publish_rate.per_second", rate.per_second, 0..=1_000_000)?;
+        within("publish_rate.burst", rate.burst, 1..=1_000_000)
     }
 }
 
@@ -80,6 +92,12 @@ fn serve(serve: &Serve) -> Result<(), InvalidValue> {
         serve.max_connections,
         0..=10_000_000,
     )?;
+    within("serve.per_address", serve.per_address, 0..=10_000_000)?;
+    within(
+        "serve.trusted_proxies",
+        serve.trusted_proxies.len(),
+        0..=MAX_PROXIES,
+    )?;
     if let Some(alias) = &serve.alias {
         alias_path(alias)?;
     }
@@ -91,12 +109,24 @@ fn serve(serve: &Serve) -> Result<(), InvalidValue> {
     serve.cors_origins.iter().try_for_each(|it| origin(it))
 }
 
+fn tls(tls: &Tls) -> Result<(), InvalidValue> {
+    match (&tls.certificate, &tls.key) {
+        (Some(_), None) => return invalid("tls.certificate", "needs tls.key beside it"),
+        (None, Some(_)) => return invalid("tls.key", "needs tls.certificate beside it"),
+        _ => {}
+    }
+    let least = Duration::from_millis(100);
+    lasts("tls.reload", tls.reload, least..=HOUR)?;
+    within("tls.http2_streams", tls.http2_streams, 1..=1_000)
+}
+
 fn stream(stream: &Stream) -> Result<(), InvalidValue> {
     let retry = Duration::from_millis(100)..=5 * MINUTE;
     lasts("stream.heartbeat", stream.heartbeat, SECOND..=5 * MINUTE)?;
     lasts("stream.idle_limit", stream.idle_limit, SECOND..=HOUR)?;
     lasts("stream.sweep", stream.sweep, SECOND..=HOUR)?;
     within("stream.per_user", stream.per_user, 1..=1_000)?;
+    within("stream.per_address", stream.per_address, 0..=10_000_000)?;
     within("stream.max", stream.max, 0..=10_000_000)?;
     lasts("stream.max_age", stream.max_age, SECOND..=7 * DAY)?;
     within("stream.replay_page", stream.replay_page, 1..=1_000)?;
@@ -134,14 +164,25 @@ fn delivery(delivery: &Delivery) -> Result<(), InvalidValue> {
 }
 
 fn auth(auth: &Auth) -> Result<(), InvalidValue> {
-    if let Some(cookie) = &auth.cookie {
+    let cookies = [
+        ("auth.cookie", &auth.cookie),
+        ("auth.nextauth_cookie", &auth.nextauth_cookie),
+    ];
+    for (key, cookie) in cookies {
         let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if cookie.is_empty() || cookie.len() > MAX_TEXT_BYTES || !cookie.bytes().all(token) {
-            return invalid(
-                "auth.cookie",
-                "must be a cookie's name: letters, digits, - and _",
-            );
+        let fits = |it: &String| (1..=MAX_TEXT_BYTES).contains(&it.len()) && it.bytes().all(token);
+        if cookie.as_ref().is_some_and(|cookie| !fits(cookie)) {
+            return invalid(key, "must be a cookie's name: letters, digits, - and _");
         }
+    }
+    if !(1..=MAX_TEXT_BYTES).contains(&auth.nextauth_user_claim.len()) {
+        return invalid("auth.nextauth_user_claim", "must be 1 to 256 bytes");
+    }
+    let paths = &auth.nextauth_role_claims;
+    within("auth.nextauth_role_claims", paths.len(), 0..=MAX_CLAIMS)?;
+    for path in paths {
+        let bytes = path.len();
+        within("auth.nextauth_role_claims", bytes, 1..=MAX_TEXT_BYTES)?;
     }
     for (role, scopes) in &auth.role_scopes {
         if let Err(error) = audience::identifier(role) {
@@ -156,6 +197,15 @@ fn auth(auth: &Auth) -> Result<(), InvalidValue> {
         && (audience.is_empty() || audience.len() > MAX_TEXT_BYTES)
     {
         return invalid("auth.audience", "must be 1 to 256 bytes");
+    }
+    lasts("auth.jwks_refresh", auth.jwks_refresh, SECOND..=DAY)?;
+    within("auth.issuers", auth.issuers.len(), 0..=MAX_ISSUERS)?;
+    for (n, issuer) in auth.issuers.iter().enumerate() {
+        let fits = issuer.fits(auth.audience.is_some());
+        let fits = fits.and_then(|()| issuer.is_apart_from(&auth.issuers[..n]));
+        if let Err(problem) = fits {
+            return invalid("auth.issuers", &format!("number {}: {problem}", n + 1));
+        }
     }
     lasts("auth.leeway", auth.leeway, Duration::ZERO..=5 * MINUTE)
 }

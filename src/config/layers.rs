@@ -202,6 +202,9 @@ impl Setting {
             Some(Value::Integer(_)) => Ok(text
                 .parse()
                 .map_or_else(|_| Value::String(text.to_owned()), Value::Integer)),
+            Some(Value::Boolean(_)) => Ok(text
+                .parse()
+                .map_or_else(|_| Value::String(text.to_owned()), Value::Boolean)),
             Some(Value::Array(_)) if text.starts_with('[') => toml(),
             Some(Value::Array(_)) => {
                 let items = text

@@ -204,8 +204,8 @@ impl Table {
                         }
                     });
                 }
-                Command::Abandon(address) => {
-                    self.with_address(address, |stream, _| stream.abandon(End::Unopened));
+                Command::Abandon(address, end) => {
+                    self.with_address(address, |stream, _| stream.abandon(end));
                 }
                 Command::Awake(address, awake) => {
                     awake.store(false, Ordering::Release);

@@ -1,21 +1,25 @@
 //! Who may call what: the check that stands in front of every route that is not public.
 //!
-//! A credential is a bearer token in `Authorization`, or else a cookie; never part of the URL, where it would end in
-//! logs and histories. A bearer wins over a cookie, because the program that sets one means it, while a browser sends
-//! its cookies with everything. For that same reason a cookie may change things only for requests that a page of this
+//! A credential is a bearer token in `Authorization`, or else a cookie. A part of the URL would end in logs and histories:
+//! only the stream takes one, a ticket that is worth nothing afterwards, and a token if the configuration insists. What
+//! was sent on purpose wins over a cookie, for a browser sends its cookies with everything. For that same reason a cookie may change things only for requests that a page of this
 //! hub, or of an origin that the configuration names, has sent: the browser says so in `Sec-Fetch-Site` and `Origin`,
 //! which scripts cannot set (Fetch Metadata; RFC 6454).
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
-use axum::http::{HeaderMap, Method};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
-use crate::auth::{AuthError, Caller, KEY_PREFIX};
+use super::stream::{self, RetrySpread};
+use crate::auth::{
+    AuthError, Authenticator, Caller, KEY_PREFIX, MAX_SESSION_BYTES, MAX_SESSION_CHUNKS,
+};
 use crate::clock::Timestamp;
 use crate::config::Config;
 use crate::hub::Hub;
@@ -30,6 +34,8 @@ pub enum Access {
     Public,
     /// A user, for what is theirs: not an API key, which holds no stream and no inbox.
     Reader,
+    /// The same, who may also come with a ticket in the URL: a browser's EventSource has nowhere else to put one.
+    Stream,
     /// A user, or an administrator's API key, which then sees the administrator's view.
     ReaderOrAdmin,
     /// Anybody with a valid credential; the action in the body decides what it takes.
@@ -53,12 +59,12 @@ impl Access {
         let scopes = caller.scopes();
         match self {
             Self::Public | Self::ByAction | Self::Known => Ok(()),
-            Self::Reader if caller.user().is_some() => Ok(()),
+            Self::Reader | Self::Stream if caller.user().is_some() => Ok(()),
             Self::ReaderOrAdmin if caller.user().is_some() || scopes.admin => Ok(()),
             Self::Publish if scopes.publish || scopes.admin => Ok(()),
             Self::Admin if scopes.admin => Ok(()),
             Self::Cron => Err(Problem::unauthorized(AuthError::Cron)),
-            Self::Reader | Self::ReaderOrAdmin => Err(Problem::forbidden(
+            Self::Reader | Self::Stream | Self::ReaderOrAdmin => Err(Problem::forbidden(
                 "this is for users: an API key holds no stream and no inbox",
             )),
             Self::Publish => Err(Problem::forbidden("this takes the scope publish")),
@@ -71,44 +77,98 @@ impl Access {
 #[derive(Clone, Debug)]
 pub(crate) struct CredentialRules {
     cookies: Arc<[String]>,
+    /// Those that may hold a site's session, in the order in which they are looked for.
+    sessions: Arc<[String]>,
     origins: Arc<[String]>,
+    /// Whether a token may stand in the stream's URL.
+    query_token: bool,
 }
 
 impl CredentialRules {
-    pub(crate) fn new(config: &Config) -> Self {
+    pub(crate) fn new(config: &Config, authenticator: &Authenticator) -> Self {
         let own = [SESSION_COOKIE.to_owned()];
         Self {
             cookies: own.into_iter().chain(config.auth.cookie.clone()).collect(),
+            sessions: authenticator.session_cookies().map(str::to_owned).collect(),
             origins: config.serve.cors_origins.clone().into(),
+            query_token: config.auth.query_token,
         }
     }
 
-    /// The credential, and whether a browser may have sent it without being asked.
-    fn find<'a>(&self, headers: &'a HeaderMap) -> Result<(&'a str, Carrier), AuthError> {
-        let mut bearers = headers.get_all(AUTHORIZATION).iter();
-        if let Some(value) = bearers.next() {
-            let token = value.to_str().ok().and_then(bearer);
-            return match (token, bearers.next()) {
-                (Some(token), None) => Ok((token, Carrier::Header)),
-                _ => Err(AuthError::Malformed),
-            };
+    /// The credential of a request for a stream: in `Authorization`, in the URL, or in a cookie.
+    fn find_for_stream(&self, request: &Parts) -> Result<Credential, AuthError> {
+        match self.in_header(&request.headers) {
+            Err(AuthError::Missing) => {}
+            found => return found,
         }
-        let mut cookies = headers
+        match self.in_url(&request.uri) {
+            Err(AuthError::Missing) => self.in_cookie(&request.headers),
+            found => found,
+        }
+    }
+
+    /// The credential of any other: in `Authorization`, or in a cookie.
+    fn find(&self, headers: &HeaderMap) -> Result<Credential, AuthError> {
+        match self.in_header(headers) {
+            Err(AuthError::Missing) => self.in_cookie(headers),
+            found => found,
+        }
+    }
+
+    fn in_header(&self, headers: &HeaderMap) -> Result<Credential, AuthError> {
+        let mut bearers = headers.get_all(AUTHORIZATION).iter();
+        let value = bearers.next().ok_or(AuthError::Missing)?;
+        let token = value.to_str().ok().and_then(bearer);
+        match (token, bearers.next()) {
+            (Some(token), None) => Ok(Credential::Bearer(token.to_owned())),
+            _ => Err(AuthError::Malformed),
+        }
+    }
+
+    fn in_url(&self, uri: &Uri) -> Result<Credential, AuthError> {
+        let Ok(Query(pairs)) = Query::<Vec<(String, String)>>::try_from_uri(uri) else {
+            return Err(AuthError::Missing);
+        };
+        let mut found = pairs
+            .into_iter()
+            .filter(|(name, _)| matches!(name.as_str(), "ticket" | "token"));
+        let (name, value) = found.next().ok_or(AuthError::Missing)?;
+        if found.next().is_some() {
+            return Err(AuthError::Malformed);
+        }
+        match name.as_str() {
+            "ticket" => Ok(Credential::Ticket(value)),
+            _ if !self.query_token => Err(AuthError::TokenInUrl),
+            // A key belongs to a program, and programs can set headers.
+            _ if value.starts_with(KEY_PREFIX) => Err(AuthError::Malformed),
+            _ => Ok(Credential::InUrl(value)),
+        }
+    }
+
+    fn in_cookie(&self, headers: &HeaderMap) -> Result<Credential, AuthError> {
+        let cookies: Vec<(&str, &str)> = headers
             .get_all(COOKIE)
             .iter()
             .filter_map(|line| line.to_str().ok())
             .flat_map(|line| line.split(';'))
-            .filter_map(|pair| pair.trim().split_once('='));
-        let (_, token) = cookies
-            .find(|(name, value)| {
-                self.cookies.iter().any(|known| known == name) && !value.is_empty()
-            })
-            .ok_or(AuthError::Missing)?;
-        // A key belongs to a program, and programs have no cookies.
-        if token.starts_with(KEY_PREFIX) {
-            return Err(AuthError::Malformed);
+            .filter_map(|pair| pair.trim().split_once('='))
+            .filter(|(_, value)| !value.is_empty())
+            .collect();
+        let own = |name: &str| self.cookies.iter().any(|known| known == name);
+        if let Some((_, token)) = cookies.iter().find(|(name, _)| own(name)) {
+            // A key belongs to a program, and programs have no cookies.
+            if token.starts_with(KEY_PREFIX) {
+                return Err(AuthError::Malformed);
+            }
+            return Ok(Credential::Cookie((*token).to_owned()));
         }
-        Ok((token, Carrier::Cookie))
+        for name in self.sessions.iter() {
+            if let Some(value) = session(name, &cookies)? {
+                let name = name.clone();
+                return Ok(Credential::Session { name, value });
+            }
+        }
+        Err(AuthError::Missing)
     }
 
     /// Whether one of our own pages, or one of a configured origin, sent this.
@@ -128,11 +188,41 @@ impl CredentialRules {
     }
 }
 
-/// What a credential came in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Carrier {
-    Header,
-    Cookie,
+/// A credential, by where it was found.
+enum Credential {
+    Bearer(String),
+    Ticket(String),
+    /// A token in the query.
+    InUrl(String),
+    /// What a browser may have sent without being asked.
+    Cookie(String),
+    /// The same, of a site's own session.
+    Session {
+        name: String,
+        value: String,
+    },
+}
+
+/// The session in the cookie of this name: whole, or in parts that are numbered from 0.
+fn session(name: &str, cookies: &[(&str, &str)]) -> Result<Option<String>, AuthError> {
+    let value = |wanted: &str| {
+        let mut found = cookies.iter().filter(|(name, _)| *name == wanted);
+        found.next().map(|(_, value)| *value)
+    };
+    if let Some(whole) = value(name) {
+        return Ok(Some(whole.to_owned()));
+    }
+    let mut joined = String::new();
+    for number in 0..MAX_SESSION_CHUNKS {
+        let Some(part) = value(&format!("{name}.{number}")) else {
+            return Ok((number > 0).then_some(joined));
+        };
+        joined.push_str(part);
+        if joined.len() > MAX_SESSION_BYTES {
+            return Err(AuthError::Malformed);
+        }
+    }
+    Err(AuthError::Malformed)
 }
 
 /// The token of `Bearer <token>`; the scheme's case does not matter (RFC 9110, section 11.1).
@@ -148,13 +238,14 @@ pub(crate) struct Gate {
     pub(crate) hub: Hub,
     pub(crate) rules: CredentialRules,
     pub(crate) access: Access,
+    pub(crate) spread: RetrySpread,
 }
 
 /// Lets a request with the cron secret in `Authorization` through to its handler, and no other.
 pub(crate) async fn admit_cron(State(gate): State<Gate>, request: Request, next: Next) -> Response {
     let checked = match gate.rules.find(request.headers()) {
-        Ok((credential, Carrier::Header)) => gate.hub.authenticator().cron(credential),
-        Ok((_, Carrier::Cookie)) => Err(AuthError::Cron),
+        Ok(Credential::Bearer(credential)) => gate.hub.authenticator().cron(&credential),
+        Ok(_) => Err(AuthError::Cron),
         Err(error) => Err(error),
     };
     match checked {
@@ -164,32 +255,55 @@ pub(crate) async fn admit_cron(State(gate): State<Gate>, request: Request, next:
 }
 
 /// Lets a request through to its handler, with its [`Caller`] in the extensions, or answers 401 or 403.
-pub(crate) async fn admit(State(gate): State<Gate>, mut request: Request, next: Next) -> Response {
-    match gate.caller(&request) {
+pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let (mut parts, body) = request.into_parts();
+    match gate.caller(&parts).await {
         Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+            parts.extensions.insert(caller);
+            next.run(Request::from_parts(parts, body)).await
         }
-        Err(problem) => problem.into_response(),
+        Err(refusal) => refusal,
     }
 }
 
 impl Gate {
-    fn caller(&self, request: &Request) -> Result<Caller, Problem> {
-        let headers = request.headers();
-        let (token, carrier) = self.rules.find(headers).map_err(Problem::unauthorized)?;
-        let caller = self
-            .hub
-            .authenticator()
-            .token(token, Timestamp::now())
-            .map_err(Problem::unauthorized)?;
-        self.access.check(&caller)?;
-        let reads_only = matches!(*request.method(), Method::GET | Method::HEAD);
-        if carrier == Carrier::Cookie && !reads_only && !self.rules.believes(headers) {
-            return Err(Problem::forbidden(
+    async fn caller(&self, request: &Parts) -> Result<Caller, Response> {
+        let headers = &request.headers;
+        let credential = match self.access {
+            Access::Stream => self.rules.find_for_stream(request),
+            _ => self.rules.find(headers),
+        }
+        .map_err(|error| self.refused(error, headers))?;
+        let (authenticator, now) = (self.hub.authenticator(), Timestamp::now());
+        let caller = match &credential {
+            Credential::Ticket(ticket) => authenticator.redeem_ticket(ticket, now),
+            Credential::Bearer(token) | Credential::InUrl(token) | Credential::Cookie(token) => {
+                authenticator.authenticate(token, now).await
+            }
+            Credential::Session { name, value } => authenticator.session(name, value, now).await,
+        }
+        .map_err(|error| self.refused(error, headers))?;
+        let forbidden = |problem: Problem| problem.into_response();
+        self.access.check(&caller).map_err(forbidden)?;
+        let reads_only = matches!(request.method, Method::GET | Method::HEAD);
+        let unasked = matches!(
+            credential,
+            Credential::Cookie(_) | Credential::Session { .. }
+        );
+        if unasked && !reads_only && !self.rules.believes(headers) {
+            return Err(forbidden(Problem::forbidden(
                 "a cookie is accepted only from this hub's own pages or a configured origin; send a bearer token",
-            ));
+            )));
         }
         Ok(caller)
+    }
+
+    /// 401, or 503 where it is not the credential's fault, which an EventSource that asks for a stream must survive.
+    fn refused(&self, error: AuthError, headers: &HeaderMap) -> Response {
+        match (error, self.access) {
+            (AuthError::KeysUnavailable, Access::Stream) => stream::busy(headers, self.spread),
+            (AuthError::KeysUnavailable, _) => Problem::keys_unavailable().into_response(),
+            _ => Problem::unauthorized(error).into_response(),
+        }
     }
 }

@@ -46,6 +46,7 @@ pub(crate) async fn batch(
         lines(&text)?
     };
 
+    hub.publishing_allowed(&caller.publisher(), drafts.len())?;
     let now = Timestamp::now();
     let mut stored = Vec::with_capacity(drafts.len());
     let checked: Vec<Result<Checked, Problem>> = drafts

@@ -215,13 +215,25 @@ fn wrong_field(path: &str, error: &serde_json::Error) -> Problem {
     if let Some((name, _)) = quoted(words, "duplicate field `", "`") {
         return Problem::field(within(path, name), "stands there twice");
     }
-    if let Some((given, expected)) = quoted(words, "invalid type: ", ", expected ") {
+    let mistaken = quoted(words, "invalid type: ", ", expected ")
+        .or_else(|| quoted(words, "invalid value: ", ", expected "));
+    if let Some((given, expected)) = mistaken {
+        let given = without_text(given);
         return Problem::field(path, format!("must be {expected}, not {given}"));
     }
-    if let Some((given, expected)) = quoted(words, "unknown variant `", "`, expected ") {
-        return Problem::field(path, format!("must be {expected}, not `{given}`"));
+    if let Some((_, expected)) = quoted(words, "unknown variant `", "`, expected ") {
+        return Problem::field(path, format!("must be {expected}"));
     }
     Problem::field(path, format!("cannot be read: {words}"))
+}
+
+/// What was given, without its text: that may be a secret in the wrong place, and clients log the answers that they get.
+fn without_text(given: &str) -> &str {
+    if given.starts_with("string ") {
+        "a string"
+    } else {
+        given
+    }
 }
 
 /// A field's name with where it stands. The parser's path ends with the field itself or with the object around it.

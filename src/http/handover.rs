@@ -20,12 +20,15 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::io::{self, IoSlice};
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use axum::body::Body;
+use axum::extract::ConnectInfo;
 use axum::http::{Request, Response, Version};
 use axum::{Error, Router};
 use bytes::Bytes;
@@ -34,14 +37,21 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use crate::fanout::Piped;
 use crate::hub::Subscription;
+use crate::sink::Wire;
 use crate::sse::Framing;
 
 /// In a request's extensions: this connection's socket can be taken.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SocketOffer;
+
+/// In a request's extensions: it came over TLS, and so does its answer go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Encrypted;
 
 /// In a response's extensions: the stream that is to have the socket.
 #[derive(Clone)]
@@ -93,6 +103,8 @@ impl Transfer {
 pub(crate) enum ConnectionBody {
     /// As the router made it.
     Ordinary(Body),
+    /// A stream's, which stays with a connection that speaks TLS.
+    Piped(Body, Piped),
     /// Never ready; notes that hyper has come to it.
     Silent(Option<Arc<Transfer>>),
 }
@@ -114,6 +126,15 @@ impl http_body::Body for ConnectionBody {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         match self.get_mut() {
             Self::Ordinary(body) => Pin::new(body).poll_frame(context),
+            Self::Piped(body, piped) => {
+                let frame = Pin::new(body).poll_frame(context);
+                if let Poll::Ready(Some(Ok(frame))) = &frame
+                    && let Some(data) = frame.data_ref()
+                {
+                    piped.receipts().handed_within(data.len());
+                }
+                frame
+            }
             Self::Silent(transfer) => {
                 if let Some(transfer) = transfer {
                     transfer.head_encoded.store(true, Ordering::Relaxed);
@@ -125,14 +146,14 @@ impl http_body::Body for ConnectionBody {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Ordinary(body) => body.is_end_stream(),
+            Self::Ordinary(body) | Self::Piped(body, _) => body.is_end_stream(),
             Self::Silent(_) => false,
         }
     }
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Ordinary(body) => body.size_hint(),
+            Self::Ordinary(body) | Self::Piped(body, _) => body.size_hint(),
             Self::Silent(_) => SizeHint::default(),
         }
     }
@@ -142,6 +163,10 @@ impl http_body::Body for ConnectionBody {
 pub(crate) struct ConnectionService {
     pub(crate) router: Router,
     pub(crate) transfer: Arc<Transfer>,
+    /// Who is at the other end.
+    pub(crate) peer: SocketAddr,
+    /// What is known of a socket that speaks TLS: nobody else can write to it.
+    pub(crate) encrypted: Option<Arc<Wire>>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -155,16 +180,28 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
             _ => Framing::UntilClose,
         };
         let has_body = !request.body().is_end_stream();
-        if !has_body {
+        let wire = self.encrypted.clone();
+        if wire.is_some() {
+            request.extensions_mut().insert(Encrypted);
+        } else if !has_body {
             request.extensions_mut().insert(SocketOffer);
         }
         let transfer = Arc::clone(&self.transfer);
+        request.extensions_mut().insert(ConnectInfo(self.peer));
         let answer = self.router.clone().oneshot(request.map(Body::new));
         Box::pin(async move {
             let mut response = answer.await?;
             let status = response.status();
             let refused = has_body && (status.is_client_error() || status.is_server_error());
             transfer.refused_body.store(refused, Ordering::Relaxed);
+            if let Some(wire) = wire {
+                let piped = response.extensions_mut().remove::<Piped>();
+                let piped = piped.map(|piped| piped.follow(&wire));
+                return Ok(response.map(|body| match piped {
+                    Some(piped) => ConnectionBody::Piped(body, piped),
+                    None => ConnectionBody::Ordinary(body),
+                }));
+            }
             let stream = response
                 .extensions_mut()
                 .remove::<Handover>()
@@ -181,10 +218,49 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
     }
 }
 
-/// A connection's IO, which sees when hyper flushes it.
+/// A connection's IO, which sees when hyper flushes it, and when its client takes nothing.
 pub(crate) struct FlushWatch {
-    pub(crate) io: TokioIo<TcpStream>,
-    pub(crate) transfer: Arc<Transfer>,
+    io: TokioIo<TcpStream>,
+    transfer: Arc<Transfer>,
+    /// How long the client may take no byte of an answer; hyper itself would wait for ever.
+    patience: Duration,
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+impl FlushWatch {
+    pub(crate) fn new(socket: TcpStream, transfer: Arc<Transfer>, patience: Duration) -> Self {
+        Self {
+            io: TokioIo::new(socket),
+            transfer,
+            patience,
+            stalled: None,
+        }
+    }
+
+    /// The socket, for whoever goes on with it.
+    pub(crate) fn into_socket(self) -> TcpStream {
+        self.io.into_inner()
+    }
+
+    /// What has come of a write, unless none has come of any for too long.
+    fn written(
+        &mut self,
+        written: Poll<io::Result<usize>>,
+        context: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled
+            .as_mut()
+            .poll(context)
+            .map(|()| Err(io::ErrorKind::TimedOut.into()))
+    }
 }
 
 impl Read for FlushWatch {
@@ -203,7 +279,8 @@ impl Write for FlushWatch {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write(context, bytes)
+        let written = Pin::new(&mut self.io).poll_write(context, bytes);
+        self.written(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -229,6 +306,7 @@ impl Write for FlushWatch {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.io).poll_write_vectored(context, slices)
+        let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
+        self.written(written, context)
     }
 }

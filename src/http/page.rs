@@ -1,4 +1,4 @@
-//! The console's own files, the browser client and the API's document, embedded in the binary, so that a hub is one
+//! The console's own files, the browser client, its React hook and the API's document, embedded in the binary, so that a hub is one
 //! file to copy.
 //!
 //! They are public, since they hold no data, and are asked after on each load (`no-cache`) but sent only when they
@@ -62,6 +62,8 @@ macro_rules! style {
 
 /// The browser client, which other pages may load as well.
 pub(crate) const CLIENT: File = file!(SCRIPT, "campanile.js");
+/// The client as a React hook. It imports `react`, which the page that loads it names in an import map.
+pub(crate) const REACT: File = file!(SCRIPT, "react.js");
 /// The whole API, as OpenAPI 3.1.
 pub(crate) const API: File = file!(JSON, "openapi.json");
 

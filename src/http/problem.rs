@@ -10,12 +10,11 @@ use std::time::Duration;
 use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
-use bytes::Bytes;
 use serde::{Serialize, Serializer};
 
 use crate::auth::AuthError;
 use crate::events;
-use crate::hub::{InboxError, PublishError, ReadError};
+use crate::hub::{InboxError, OverRate, PublishError, ReadError};
 use crate::notification::{FieldError, InvalidDraft, LAPSED};
 use crate::store::{Conflict, Refused, StoreError};
 
@@ -24,11 +23,11 @@ const MEDIA_TYPE: &str = "application/problem+json";
 /// When a client should try again after the store could not do what was asked.
 const STORE_RETRY: Duration = Duration::from_secs(1);
 
+/// When a client should try again whose issuer has not answered.
+const KEYS_RETRY: Duration = Duration::from_secs(5);
+
 /// When a publisher should try again who found no room for what is to be held back.
 const SCHEDULE_RETRY: Duration = Duration::from_secs(60);
-
-/// When a client that found no connection free should try again.
-const CONNECTION_RETRY: Duration = Duration::from_secs(5);
 
 /// The longest message about one field, in characters: what a client sent is not sent back at length.
 const MAX_MESSAGE_CHARS: usize = 240;
@@ -55,6 +54,13 @@ impl Problem {
     /// 400: what came is not what its content type says.
     pub(crate) fn bad_request(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, detail)
+    }
+
+    /// 400: plain HTTP came where TLS is spoken. The connection ends with it.
+    pub(crate) fn not_encrypted() -> Self {
+        let close = HeaderValue::from_static("close");
+        Self::bad_request("this address speaks TLS: begin its URL with https://")
+            .with(header::CONNECTION, close)
     }
 
     /// 401: no credential, or one that is not accepted (RFC 6750, section 3).
@@ -164,25 +170,15 @@ impl Problem {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, detail).retry_after(retry_after)
     }
 
+    /// 503: whose token it is cannot be known at present.
+    pub(crate) fn keys_unavailable() -> Self {
+        let detail = AuthError::KeysUnavailable.to_string();
+        Self::unavailable(detail, KEYS_RETRY)
+    }
+
     /// 503 while the hub stops.
     pub(crate) fn draining() -> Self {
         Self::unavailable("the hub is stopping; try again in a moment", STORE_RETRY)
-    }
-
-    /// The bytes for a client whose connection is refused before anybody reads what it says.
-    pub(crate) fn connection_refused() -> Bytes {
-        let problem = Self::unavailable(
-            "the hub has as many connections as it may have",
-            CONNECTION_RETRY,
-        );
-        let document = problem.document();
-        Bytes::from(format!(
-            "HTTP/1.1 {}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\nretry-after: {}\r\n\
-             connection: close\r\n\r\n{document}",
-            problem.status,
-            document.len(),
-            CONNECTION_RETRY.as_secs(),
-        ))
     }
 
     /// The status it will be answered with.
@@ -299,6 +295,20 @@ impl From<Refused> for Problem {
                 SCHEDULE_RETRY,
             ),
             Refused::Conflict(conflict) => conflict.into(),
+        }
+    }
+}
+
+impl From<OverRate> for Problem {
+    fn from(over: OverRate) -> Self {
+        match over {
+            OverRate::Wait(wait) => Self::too_many("too many of these for the moment", wait),
+            OverRate::MoreThan(burst) => Self::field(
+                "body",
+                format!(
+                    "must hold at most {burst} drafts: that is what a publisher may publish at once"
+                ),
+            ),
         }
     }
 }

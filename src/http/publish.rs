@@ -126,6 +126,7 @@ async fn publish(
     mut draft: Draft,
     kind: Kind,
 ) -> Result<Response, Problem> {
+    hub.publishing_allowed(&caller.publisher(), 1)?;
     draft.idempotency_key = key(headers, draft.idempotency_key)?;
     let validated = draft.validate(kind, caller.publisher(), Timestamp::now());
     let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
@@ -156,8 +157,7 @@ async fn publish_test(
     let validated = draft.validate(Kind::Broadcast, caller.publisher(), Timestamp::now());
     let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     // After validation: a test that was refused for its text does not count.
-    hub.test_allowed(&user.id)
-        .map_err(|wait| Problem::too_many("too many test notifications", wait))?;
+    hub.test_allowed(&user.id)?;
     let receipt = hub.publish(validated).await?;
     Ok(answer(&receipt))
 }
@@ -195,18 +195,37 @@ pub(crate) fn status_of(receipt: &Receipt) -> StatusCode {
 }
 
 /// The same object as a draft: without the form's own fields, its key under the name that a draft has for it, and every
-/// other field as it stood, so that a draft's rule about unknown and repeated fields holds here as well.
+/// other field as it stood, so that a draft's rule about unknown and repeated fields holds here as well. A key may be a
+/// whole number, since some clients count theirs, and may be said twice, since some use both names.
 fn without_form(text: &str) -> Result<String, Problem> {
+    let mut key: Option<(&str, Box<RawValue>)> = None;
     let mut fields: Fields<'_> = object(text)?;
+    for name in FORM_KEYS {
+        let said = fields.take(name).into_iter();
+        for value in said.filter(|value| value.get() != "null") {
+            let value = as_text(value);
+            match &key {
+                Some((first, other)) if other.get() != value.get() => {
+                    return Err(Problem::field(name, format!("differs from {first}")));
+                }
+                _ => key = Some((name, value)),
+            }
+        }
+    }
     fields
         .0
         .retain(|(name, _)| !FORM_FIELDS.contains(&name.as_str()));
-    for (name, _) in &mut fields.0 {
-        if FORM_KEYS.contains(&name.as_str()) {
-            *name = "idempotencyKey".to_owned();
-        }
+    if let Some((_, key)) = &key {
+        fields.0.push(("idempotencyKey".to_owned(), key));
     }
     serde_json::to_string(&fields).map_err(|error| Problem::bad_request(error.to_string()))
+}
+
+/// A whole number as a string of its digits; anything else as it is.
+fn as_text(value: &RawValue) -> Box<RawValue> {
+    let digits = value.get().parse::<i64>().ok();
+    let text = digits.and_then(|digits| RawValue::from_string(format!("\"{digits}\"")).ok());
+    text.unwrap_or_else(|| value.to_owned())
 }
 
 /// An object's fields in their order, repeated ones too, their values not looked at.

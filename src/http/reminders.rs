@@ -101,6 +101,7 @@ pub(crate) async fn keep(
     JsonText(text): JsonText,
 ) -> Result<Response, Problem> {
     let Path(key) = key.map_err(|_| unknown())?;
+    hub.publishing_allowed(&caller.publisher(), 1)?;
     let mut fields: BodyFields<'_> = object(&text)?;
     let mut take = |name: &str| -> Result<Option<String>, Problem> {
         let text = match fields.take(name).as_slice() {

@@ -9,16 +9,17 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::{digest, rand};
-use axum::Json;
 use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_SECURITY_POLICY, LOCATION, SET_COOKIE};
 use axum::response::{Html, IntoResponse, Response};
+use axum::{Extension, Json};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Serialize;
 
 use super::access::SESSION_COOKIE;
+use super::handover::Encrypted;
 use super::problem::Problem;
 use crate::auth::{Mint, Scopes};
 use crate::clock::Timestamp;
@@ -118,6 +119,7 @@ pub(crate) async fn code(State(codes): State<Codes>) -> Result<Response, Problem
 pub(crate) async fn sign_in(
     State(hub): State<Hub>,
     State(codes): State<Codes>,
+    encrypted: Option<Extension<Encrypted>>,
     Query(query): Query<Vec<(String, String)>>,
 ) -> Response {
     let now = Timestamp::now();
@@ -141,8 +143,9 @@ pub(crate) async fn sign_in(
         },
         now,
     );
+    let secure = if encrypted.is_some() { "; Secure" } else { "" };
     let cookie = format!(
-        "{SESSION_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}",
+        "{SESSION_COOKIE}={token}; HttpOnly; SameSite=Strict; Path=/; Max-Age={}{secure}",
         SESSION_LIFETIME.as_secs()
     );
     let headers = [(SET_COOKIE, cookie), (LOCATION, "/".to_owned())];

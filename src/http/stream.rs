@@ -13,14 +13,16 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
+use super::client::{self, Peer};
 use super::handover::{ConnectionBody, Handover, SocketOffer};
 use super::problem::Problem;
+use crate::address::Proxies;
 use crate::auth::Caller;
 use crate::config::Config;
 use crate::hub::{Hub, Subscribe, SubscribeError};
 use crate::sse::{self, Bye};
 
-/// When a user with too many streams may come back: a tab must have been closed by then.
+/// When somebody with too many streams may come back: a tab must have been closed by then.
 const TOO_MANY_RETRY: Duration = Duration::from_secs(60);
 
 /// The `retry:` from which refused clients draw theirs, so that they do not come back all at once.
@@ -38,7 +40,7 @@ impl RetrySpread {
         }
     }
 
-    fn draw(self) -> Duration {
+    pub(crate) fn draw(self) -> Duration {
         let width = self.max.saturating_sub(self.min).as_millis();
         let drawn = uuid::Uuid::new_v4().as_u128() % (width + 1);
         self.min + Duration::from_millis(u64::try_from(drawn).unwrap_or(0))
@@ -49,8 +51,10 @@ impl RetrySpread {
 pub(crate) async fn stream(
     State(hub): State<Hub>,
     State(spread): State<RetrySpread>,
+    State(proxies): State<Proxies>,
     Extension(caller): Extension<Caller>,
     socket: Option<Extension<SocketOffer>>,
+    peer: Option<Peer>,
     query: Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -62,9 +66,9 @@ pub(crate) async fn stream(
         pairs.next().map(|(_, value)| value.as_str())
     };
     let unnamed = match asked("events") {
-        None => false,
+        None | Some("named") => false,
         Some("unnamed") => true,
-        Some(_) => return Err(Problem::field("events", "must be unnamed, or left out")),
+        Some(_) => return Err(Problem::field("events", "must be named or unnamed")),
     };
     let from_header = headers
         .get("last-event-id")
@@ -77,6 +81,7 @@ pub(crate) async fn stream(
     let request = Subscribe {
         user: user.clone(),
         cursor,
+        address: client::address(peer.as_ref(), &headers, &proxies),
         unnamed,
     };
     match hub.subscribe(request).await {
@@ -87,12 +92,37 @@ pub(crate) async fn stream(
                 .insert(Handover::new(subscription));
             Ok(response)
         }
-        Ok(subscription) => Ok(event_stream(subscription.into_body())),
+        Ok(subscription) => {
+            let (body, piped) = subscription.into_piped();
+            let mut response = event_stream(body);
+            response.extensions_mut().insert(piped);
+            Ok(response)
+        }
         Err(refusal) => Ok(refused(refusal, &headers, spread)),
     }
 }
 
-fn event_stream(body: Body) -> Response {
+/// `GET` on the alias: the stream for clients from before, which only have `onmessage`: unnamed, also where they do not ask
+/// for it.
+pub(crate) async fn on_alias(
+    State(hub): State<Hub>,
+    State(spread): State<RetrySpread>,
+    State(proxies): State<Proxies>,
+    Extension(caller): Extension<Caller>,
+    socket: Option<Extension<SocketOffer>>,
+    peer: Option<Peer>,
+    Query(mut query): Query<Vec<(String, String)>>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    if !query.iter().any(|(name, _)| name == "events") {
+        query.push(("events".to_owned(), "unnamed".to_owned()));
+    }
+    let (hub, spread, proxies) = (State(hub), State(spread), State(proxies));
+    let (caller, query) = (Extension(caller), Query(query));
+    stream(hub, spread, proxies, caller, socket, peer, query, headers).await
+}
+
+pub(crate) fn event_stream(body: Body) -> Response {
     let headers = [
         (CONTENT_TYPE, "text/event-stream; charset=utf-8"),
         (CACHE_CONTROL, "no-cache, no-transform"),
@@ -106,8 +136,10 @@ fn event_stream(body: Body) -> Response {
 fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> Response {
     let (reason, retry) = match error {
         SubscribeError::Draining => (Bye::Draining, spread.draw()),
-        SubscribeError::TooManyStreams => (Bye::Busy, TOO_MANY_RETRY),
-        SubscribeError::Full | SubscribeError::Store(_) => (Bye::Busy, spread.draw()),
+        SubscribeError::TooManyStreams | SubscribeError::AddressFull => (Bye::Busy, TOO_MANY_RETRY),
+        SubscribeError::Rush | SubscribeError::Full | SubscribeError::Store(_) => {
+            (Bye::Busy, spread.draw())
+        }
     };
     if accepts_event_stream(headers) {
         return event_stream(Body::from(sse::refusal(reason, retry)));
@@ -117,6 +149,12 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
         SubscribeError::TooManyStreams => {
             Problem::too_many("this user holds as many streams as one may", retry)
         }
+        SubscribeError::AddressFull => {
+            Problem::too_many("this address holds as many streams as one may", retry)
+        }
+        SubscribeError::Rush => {
+            Problem::unavailable("too many streams are being opened at the moment", retry)
+        }
         SubscribeError::Full => {
             Problem::unavailable("the hub holds as many streams as it may", retry)
         }
@@ -125,7 +163,15 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
     .into_response()
 }
 
-fn accepts_event_stream(headers: &HeaderMap) -> bool {
+/// What is told to whoever cannot be known at present, and may be in a moment.
+pub(crate) fn busy(headers: &HeaderMap, spread: RetrySpread) -> Response {
+    if accepts_event_stream(headers) {
+        return event_stream(Body::from(sse::refusal(Bye::Busy, spread.draw())));
+    }
+    Problem::keys_unavailable().into_response()
+}
+
+pub(crate) fn accepts_event_stream(headers: &HeaderMap) -> bool {
     headers
         .get_all(ACCEPT)
         .iter()

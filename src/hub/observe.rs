@@ -104,6 +104,8 @@ impl From<&SubscribeError> for Shut {
         match error {
             SubscribeError::Draining => Self::Draining,
             SubscribeError::TooManyStreams => Self::User,
+            SubscribeError::AddressFull => Self::Address,
+            SubscribeError::Rush => Self::Rush,
             SubscribeError::Full => Self::Full,
             SubscribeError::Store(_) => Self::Store,
         }

@@ -4,6 +4,7 @@
 //! passes it by. Then what was decided before is made durable, so that an id which the client is told proves what it has
 //! seen. Only then is its place looked up, and the response answered.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +17,7 @@ use super::Hub;
 use crate::auth;
 use crate::clock::Timestamp;
 use crate::events;
-use crate::fanout::Admission;
+use crate::fanout::{Admission, Piped};
 use crate::log::{Cursor, Position};
 use crate::registry::NoPlace;
 use crate::sink::PIPE_BYTES;
@@ -33,6 +34,8 @@ pub struct Subscribe {
     pub user: auth::User,
     /// The event id that the client brought, as it came: what cannot be read is answered with a `gap`.
     pub cursor: Option<String>,
+    /// At which network address its client is, if that is known: each may hold so many streams, `stream.per_address`.
+    pub address: Option<IpAddr>,
     /// Send all events without their names, for clients that only have `onmessage`.
     pub unnamed: bool,
 }
@@ -46,6 +49,12 @@ pub enum SubscribeError {
     /// The user has as many streams as one may have, and all of them are alive.
     #[error("the user has too many streams open")]
     TooManyStreams,
+    /// The client's network address has as many streams as one may have.
+    #[error("the address has too many streams open")]
+    AddressFull,
+    /// More streams are being opened than can be at a time.
+    #[error("too many streams are being opened at once")]
+    Rush,
     /// The hub has as many streams as it may have.
     #[error("the hub has too many streams open")]
     Full,
@@ -78,20 +87,23 @@ impl Hub {
 
     async fn open(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
         let hub = &*self.0;
-        if hub.draining.is_cancelled() {
-            return Err(SubscribeError::Draining);
-        }
+        let _turn = tokio::select! {
+            biased;
+            () = hub.draining.cancelled() => return Err(SubscribeError::Draining),
+            turn = hub.openings.turn() => turn.ok_or(SubscribeError::Rush)?,
+        };
         let now = Timestamp::now();
         let Subscribe {
             user,
             cursor,
+            address,
             unnamed,
         } = subscribe;
         let viewer = Viewer {
             user: user.id,
             roles: user.roles,
         };
-        let registration = match hub.registry.reserve(viewer.clone(), now) {
+        let registration = match hub.registry.reserve(viewer.clone(), address, now) {
             Err(NoPlace::User)
                 if hub
                     .fanout
@@ -99,12 +111,13 @@ impl Hub {
                     .await
                     > 0 =>
             {
-                hub.registry.reserve(viewer.clone(), now)
+                hub.registry.reserve(viewer.clone(), address, now)
             }
             registration => registration,
         }
         .map_err(|no_place| match no_place {
             NoPlace::User => SubscribeError::TooManyStreams,
+            NoPlace::Address => SubscribeError::AddressFull,
             NoPlace::Hub => SubscribeError::Full,
         })?;
         let connection = registration.connection();
@@ -209,10 +222,15 @@ impl Hub {
 impl Subscription {
     /// As a body for whatever server answers the request, in any version of HTTP.
     pub fn into_body(self) -> Body {
+        self.into_piped().0
+    }
+
+    /// The same, and by what the hub is told that the body's client takes nothing any more.
+    pub(crate) fn into_piped(self) -> (Body, Piped) {
         let opening = self.opening(Framing::UntilClose);
         let (ours, theirs) = tokio::io::duplex(PIPE_BYTES);
-        self.admission.attach_pipe(ours, opening);
-        Body::from_stream(ReaderStream::new(theirs))
+        let piped = self.admission.attach_pipe(ours, opening);
+        (Body::from_stream(ReaderStream::new(theirs)), piped)
     }
 
     /// Takes the connection itself, after the response's head has been written to it. The hub writes, watches and closes

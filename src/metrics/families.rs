@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::exposition::{Exposition, Scaled, Type};
-use super::{Answers, Metrics, Refused, Shut};
+use super::{Answers, Crowded, Metrics, Refused, Shut};
 use crate::clock::Timestamp;
 use crate::fanout::Counters;
 use crate::registry::Registry;
@@ -86,6 +86,15 @@ fn process(text: &mut Exposition, snapshot: &Snapshot<'_>) {
 }
 
 fn requests(text: &mut Exposition, metrics: &Metrics) {
+    let mut crowded = text.family(
+        "campanile_connections_refused_total",
+        Type::Counter,
+        "Connections that were refused or closed before a request was read, by reason.",
+    );
+    for (reason, label) in Crowded::ALL {
+        let refused = &metrics.crowded[reason as usize];
+        crowded.sample(&[("reason", &label)], refused.get());
+    }
     let mut requests = text.family(
         "campanile_http_requests_total",
         Type::Counter,

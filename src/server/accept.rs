@@ -1,28 +1,32 @@
 //! The accept loop: options on each socket, a bound on connections, and an error here never ends the hub.
 //!
-//! Over the bound a client is told 503 and closed, rather than left to wait in the kernel's queue; even these refusals
-//! are bounded. When the process has no descriptor left the loop pauses instead of spinning, and says so once.
+//! Over a bound a client is told so and closed, rather than left to wait in the kernel's queue; even these refusals are
+//! bounded in number and time, and beyond that a connection is closed without a word, which an EventSource survives. When the process has no descriptor left the loop pauses instead of spinning, and says so once.
 
 use std::convert::Infallible;
+use std::future::Future;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioTimer;
 use socket2::{SockRef, TcpKeepalive};
-use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::{linger, serve_connection};
+use super::connection::serve_connection;
+use super::tls::{Accepted, Tls};
+use crate::address::{self, PerAddress, Proxies};
 use crate::config::Config;
 use crate::events;
-use crate::http::connection_refused;
+use crate::http::refusing;
+use crate::hub::Hub;
+use crate::metrics::Crowded;
 
 /// What hyper may hold of a request's head or of a batch's body at a time, in bytes.
 const MAX_HTTP_BUFFER: usize = 64 * 1024;
@@ -30,16 +34,24 @@ const MAX_HTTP_BUFFER: usize = 64 * 1024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(75);
 /// How many refusals are told at a time; whoever comes on top of that is closed without a word.
 const MAX_REFUSALS: usize = 64;
+/// How long a client that is refused may take to say what it wants.
+const REFUSAL_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Accepts connections, and owns them until they end or their socket is handed to the hub.
 pub(crate) struct Acceptor {
+    hub: Hub,
     router: Router,
     http: http1::Builder,
+    tls: Option<Tls>,
+    /// By [`Crowded`].
+    refusing: [Router; 2],
+    refusing_http: http1::Builder,
     options: SocketOptions,
     connections: TaskTracker,
     room: Arc<Semaphore>,
+    addresses: Arc<PerAddress>,
+    proxies: Proxies,
     refusals: Arc<Semaphore>,
-    refusal: Bytes,
     draining: CancellationToken,
     cut: CancellationToken,
 }
@@ -49,6 +61,8 @@ pub(crate) struct Acceptor {
 pub(crate) struct Bounds {
     /// Connections that are served.
     pub(crate) connections: usize,
+    /// Of those, so many of one address, without those that carry a stream.
+    pub(crate) per_address: usize,
     /// Connections that are being told that there are too many.
     pub(crate) refusals: usize,
 }
@@ -58,6 +72,7 @@ impl Bounds {
     pub(crate) fn of(config: &Config) -> Self {
         Self {
             connections: config.serve.max_connections,
+            per_address: address::cap(config.serve.per_address, config.serve.max_connections),
             refusals: MAX_REFUSALS,
         }
     }
@@ -74,7 +89,7 @@ struct SocketOptions {
 }
 
 impl Acceptor {
-    pub(crate) fn new(router: Router, config: &Config, bounds: Bounds) -> Self {
+    pub(crate) fn new(router: Router, hub: Hub, config: &Config, bounds: Bounds) -> Self {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
             // Also how long a connection may be kept open between two requests.
@@ -83,9 +98,18 @@ impl Acceptor {
             // Whoever closes their half has gone: nobody is left to listen to a stream.
             .half_close(false)
             .max_buf_size(MAX_HTTP_BUFFER);
+        let mut refusing_http = http.clone();
+        refusing_http
+            .header_read_timeout(REFUSAL_TIMEOUT)
+            .keep_alive(false);
+        let refusing = |reason| refusing(hub.clone(), config, reason);
         Self {
+            refusing: [refusing(Crowded::Address), refusing(Crowded::Full)],
+            hub,
             router,
             http,
+            tls: None,
+            refusing_http,
             options: SocketOptions {
                 send_buffer: config.stream.send_buffer,
                 unacknowledged: config.stream.idle_limit,
@@ -94,11 +118,18 @@ impl Acceptor {
             room: Arc::new(Semaphore::new(
                 bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
             )),
+            addresses: PerAddress::new("connections", bounds.per_address),
+            proxies: Proxies::new(&config.serve.trusted_proxies),
             refusals: Arc::new(Semaphore::new(bounds.refusals)),
-            refusal: connection_refused(),
             draining: CancellationToken::new(),
             cut: CancellationToken::new(),
         }
+    }
+
+    /// With TLS on every connection.
+    pub(crate) fn speaking(mut self, tls: Option<Tls>) -> Self {
+        self.tls = tls;
+        self
     }
 
     /// Accepts for ever.
@@ -106,9 +137,9 @@ impl Acceptor {
         let mut failing = false;
         loop {
             match listener.accept().await {
-                Ok((socket, _)) => {
+                Ok((socket, peer)) => {
                     failing = false;
-                    self.admit(socket);
+                    self.admit(socket, peer);
                 }
                 // The client was gone before we came to it.
                 Err(error) if is_the_clients(&error) => {}
@@ -127,47 +158,74 @@ impl Acceptor {
         }
     }
 
-    fn admit(&self, socket: TcpStream) {
+    fn admit(&self, socket: TcpStream, peer: SocketAddr) {
         if let Err(error) = self.options.apply(&socket) {
             // The client may be gone already; if it is not, the connection works all the same.
             tracing::debug!(%error, "a socket refused its options");
         }
-        let Ok(share) = Arc::clone(&self.room).try_acquire_owned() else {
-            return self.refuse(socket);
+        let address = peer.ip();
+        let place = if self.proxies.trusts(address) {
+            None
+        } else if let Some(place) = self.addresses.take(address) {
+            Some(place)
+        } else {
+            return self.refuse(socket, peer, Crowded::Address);
         };
-        let connection = serve_connection(
+        let Ok(share) = Arc::clone(&self.room).try_acquire_owned() else {
+            return self.refuse(socket, peer, Crowded::Full);
+        };
+        let (router, draining) = (self.router.clone(), self.draining.clone());
+        let Some(tls) = &self.tls else {
+            let http = (&self.http, self.options.unacknowledged);
+            let connection = serve_connection((socket, peer), http, router, share, draining);
+            return self.spawn(async move {
+                connection.await;
+                // Given back here when a stream has the socket: those are counted with the streams.
+                drop(place);
+            });
+        };
+        let accepted = Accepted {
             socket,
-            &self.http,
-            self.router.clone(),
+            peer,
             share,
-            self.draining.clone(),
-        );
+        };
+        let tasks = self.connections.clone();
+        let connection = tls.serve(accepted, &self.http, router, tasks, draining);
+        self.spawn(async move {
+            connection.await;
+            drop(place);
+        });
+    }
+
+    /// Answers the client's first request with a refusal, or, if too many are being refused already, closes. Over TLS it
+    /// always closes: a handshake is what the refusal is to save.
+    fn refuse(&self, socket: TcpStream, peer: SocketAddr, reason: Crowded) {
+        self.hub.counted().crowded(reason);
+        if self.tls.is_some() {
+            return;
+        }
+        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
+            return;
+        };
+        let router = self.refusing[reason as usize].clone();
+        let draining = self.draining.clone();
+        self.spawn(serve_connection(
+            (socket, peer),
+            (&self.refusing_http, REFUSAL_TIMEOUT),
+            router,
+            place,
+            draining,
+        ));
+    }
+
+    /// Runs what ends by itself, or when it is cut.
+    fn spawn(&self, connection: impl Future<Output = ()> + Send + 'static) {
         let cut = self.cut.clone();
         self.connections.spawn(async move {
             tokio::select! {
                 () = connection => {}
                 () = cut.cancelled() => {}
             }
-        });
-    }
-
-    fn refuse(&self, mut socket: TcpStream) {
-        let Ok(place) = Arc::clone(&self.refusals).try_acquire_owned() else {
-            return;
-        };
-        let (cut, words) = (self.cut.clone(), self.refusal.clone());
-        self.connections.spawn(async move {
-            let refusal = async {
-                // It fits into the socket's empty buffer; a client that has gone needs no word.
-                if socket.write_all(&words).await.is_ok() {
-                    linger(socket).await;
-                }
-            };
-            tokio::select! {
-                () = refusal => {}
-                () = cut.cancelled() => {}
-            }
-            drop(place);
         });
     }
 

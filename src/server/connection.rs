@@ -4,6 +4,7 @@
 //! connection is taken apart and the socket goes to the hub (see [`crate::http`]'s `handover` for why this is sound).
 
 use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -11,8 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use hyper::server::conn::http1;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
@@ -33,23 +33,22 @@ enum Left {
     HandedOver,
 }
 
-/// Serves a connection. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
+/// Serves a connection. Its client may take no byte of an answer for `patience`. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
 /// connection's part of the sockets that may be open; it goes with the socket.
 pub(crate) fn serve_connection(
-    socket: TcpStream,
-    http: &http1::Builder,
+    (socket, peer): (TcpStream, SocketAddr),
+    (http, patience): (&http1::Builder, Duration),
     router: Router,
     share: OwnedSemaphorePermit,
     draining: CancellationToken,
 ) -> impl Future<Output = ()> + Send + 'static {
     let transfer = Arc::new(Transfer::default());
-    let io = FlushWatch {
-        io: TokioIo::new(socket),
-        transfer: Arc::clone(&transfer),
-    };
+    let io = FlushWatch::new(socket, Arc::clone(&transfer), patience);
     let service = ConnectionService {
         router,
         transfer: Arc::clone(&transfer),
+        peer,
+        encrypted: None,
     };
     let mut connection = http.serve_connection(io, service);
     async move {
@@ -75,7 +74,7 @@ pub(crate) fn serve_connection(
         .await;
 
         let parts = connection.into_parts();
-        let socket = parts.io.io.into_inner();
+        let socket = parts.io.into_socket();
         match left {
             Left::Ended => {}
             Left::Refused => linger(socket).await,
@@ -98,11 +97,11 @@ fn hand_over(socket: TcpStream, share: OwnedSemaphorePermit, transfer: &Transfer
 
 /// Ends a connection whose client may still be sending: closing at once would make the kernel answer those bytes with a
 /// reset, which can tear the response away before it is read.
-pub(crate) async fn linger(mut socket: TcpStream) {
-    if socket.shutdown().await.is_err() {
-        return;
-    }
+pub(crate) async fn linger(mut socket: impl AsyncRead + AsyncWrite + Unpin) {
     let listen = async {
+        if socket.shutdown().await.is_err() {
+            return;
+        }
         let mut scrap = vec![0u8; 16 * 1024];
         let mut left = LINGER_BYTES;
         while let Ok(read) = socket.read(&mut scrap).await {

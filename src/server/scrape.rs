@@ -15,6 +15,7 @@ use crate::hub::Hub;
 /// A few scrapers, and a person with curl.
 const BOUNDS: Bounds = Bounds {
     connections: 16,
+    per_address: usize::MAX,
     refusals: 4,
 };
 
@@ -28,7 +29,7 @@ impl Scrape {
     pub(super) fn new(listener: TcpListener, hub: Hub, config: &Config) -> Self {
         Self {
             listener,
-            acceptor: Acceptor::new(scraping(hub, config), config, BOUNDS),
+            acceptor: Acceptor::new(scraping(hub.clone(), config), hub, config, BOUNDS),
         }
     }
 

@@ -30,6 +30,18 @@ pub struct Cidr {
 pub struct InvalidCidr;
 
 impl Cidr {
+    /// This machine itself.
+    pub(crate) const LOOPBACK: [Self; 2] = [
+        Self {
+            network: IpAddr::V4(Ipv4Addr::new(127, 0, 0, 0)),
+            bits: 8,
+        },
+        Self {
+            network: IpAddr::V6(Ipv6Addr::LOCALHOST),
+            bits: 128,
+        },
+    ];
+
     /// Whether the address lies in the block.
     pub fn contains(&self, address: IpAddr) -> bool {
         match (self.network, address) {

@@ -209,7 +209,7 @@ export class Hub {
    * A hub that accepts connections.
    *
    * @param {string[]} [flags] further ones for `serve`
-   * @param {Record<string, string>} [env] settings that have no flag
+   * @param {Record<string, string>} [env] settings, such as `CAMPANILE_STREAM_HEARTBEAT`
    */
   static async start(flags = [], env = {}) {
     const hub = new Hub(await temporaryDirectory(), await freePort(), flags, env);

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use campanile::auth::Scope;
-use campanile::config::{Config, DEFAULTS, Environment, Setting, duration};
+use campanile::config::{self, Config, DEFAULTS, Environment, Setting, duration};
 
 fn load_file(text: &str, variables: &[(&str, &str)], flags: &[Setting]) -> Result<Config, String> {
     let directory = tempfile::tempdir().expect("a directory");
@@ -42,6 +42,12 @@ fn every_key_stands_in_the_documentation_under_its_section() {
     config.serve.alias = Some("/x".to_owned());
     config.auth.cookie = Some("x".to_owned());
     config.auth.audience = Some("x".to_owned());
+    config.auth.nextauth_secret = Some(config::SecretText::new("x"));
+    config.auth.nextauth_secret_file = Some("x".into());
+    config.auth.nextauth_cookie = Some("x".to_owned());
+    config.serve.metrics_listen = Some(config.serve.listen);
+    config.tls.certificate = Some("x".into());
+    config.tls.key = Some("x".into());
     let all = toml::Table::try_from(&config).expect("a table");
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut section = String::new();
@@ -64,6 +70,19 @@ fn every_key_stands_in_the_documentation_under_its_section() {
                 "[{section}] {key} is not documented"
             );
         }
+    }
+    let issuer = config::Issuer {
+        issuer: Some("x".to_owned()),
+        jwks_url: Some("x".to_owned()),
+        key_file: Some("x".into()),
+        secret_file: Some("x".into()),
+        ..config::Issuer::default()
+    };
+    for key in toml::Table::try_from(&issuer).expect("a table").keys() {
+        assert!(
+            documented["[auth.issuers]"].contains(key),
+            "{key} of an issuer is not documented"
+        );
     }
 }
 
@@ -111,6 +130,7 @@ fn the_environment_reaches_every_type_of_value() {
         ("CAMPANILE_DELIVERY_RETRY", r#"["2s"]"#),
         ("CAMPANILE_DELIVERY_MAX_QUEUE", "5"),
         ("CAMPANILE_AUTH_COOKIE", "session"),
+        ("CAMPANILE_AUTH_QUERY_TOKEN", "true"),
         ("CAMPANILE_AUTH_ROLE_SCOPES", r#"{ADMIN = ["admin"]}"#),
         ("CAMPANILE_TEST_RATE_PER_MINUTE", "7"),
     ]);
@@ -132,6 +152,7 @@ fn the_environment_reaches_every_type_of_value() {
     assert_eq!(config.delivery.retry, [Duration::from_secs(2)]);
     assert_eq!(config.delivery.max_queue, 5);
     assert_eq!(config.auth.cookie.as_deref(), Some("session"));
+    assert!(config.auth.query_token);
     assert_eq!(config.auth.role_scopes["ADMIN"], [Scope::Admin]);
     assert_eq!(config.test_rate.per_minute, 7);
 }
@@ -165,7 +186,7 @@ fn the_environment_is_printed_without_its_values() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_line() {
-    let known = "`listen`, `metrics_listen`, `data`, `database`, `header_timeout`, `body_timeout`, `drain`, `max_connections`, `alias`, \
+    let known = "`listen`, `metrics_listen`, `data`, `database`, `header_timeout`, `body_timeout`, `drain`, `max_connections`, `per_address`, `trusted_proxies`, `alias`, \
                  `cors_origins`";
     refused(
         load_file("# mine\n[serve]\nlistne = \"127.0.0.1:1\"\n", &[], &[]),
@@ -173,8 +194,8 @@ fn an_unknown_key_is_named_with_its_line() {
     );
     refused(
         load_file("[strem]\n", &[], &[]),
-        "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `stream`, `delivery`, `reference`, `auth`, \
-         `retention`, `test_rate`, `webhooks`",
+        "hub.toml:1: strem: unknown field `strem`, expected one of `serve`, `tls`, `stream`, `delivery`, `reference`, `auth`, \
+         `retention`, `test_rate`, `publish_rate`, `webhooks`",
     );
     refused(
         load_environment(&[("CAMPANILE_SERVE_LISTNE", "127.0.0.1:1")]),
@@ -185,7 +206,7 @@ fn an_unknown_key_is_named_with_its_line() {
     refused(
         load_environment(&[("CAMPANILE_STREM_SWEEP", "1s")]),
         "CAMPANILE_STREM_SWEEP: no such setting: after CAMPANILE_ comes one of AUTH, DELIVERY, REFERENCE, RETENTION, SERVE, \
-         STREAM, TEST_RATE, WEBHOOKS, then _ and a key",
+         STREAM, TEST_RATE, TLS, WEBHOOKS, then _ and a key",
     );
 }
 

@@ -151,6 +151,7 @@ async fn a_hub_that_is_closed_refuses_what_comes_later_and_keeps_nobody_waiting(
             expires_at: Timestamp::MAX,
         },
         cursor: None,
+        address: None,
         unnamed: false,
     });
     let refused = soon("an answer", subscribe).await;

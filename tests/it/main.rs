@@ -1,6 +1,7 @@
 //! The promises to users, a file for each, through the public surface.
 #![allow(missing_docs, clippy::unwrap_used, unreachable_pub)]
 
+mod addresses;
 mod asleep;
 mod audience;
 mod backup;
@@ -14,8 +15,12 @@ mod ephemeral;
 mod events;
 mod faults;
 mod gaps;
+mod headers;
 mod heartbeats;
+mod hostile;
+mod http2;
 mod inbox;
+mod issuers;
 mod metrics;
 mod model;
 mod once;
@@ -25,15 +30,21 @@ mod other_clients;
 mod owed;
 mod pruning;
 mod queue;
+mod rates;
 mod reading;
 mod reminders;
 mod resume;
 mod routes;
 mod scheduled;
+mod secrets;
 mod serving;
+mod sessions;
 mod slow_readers;
 mod store;
+mod storm;
 mod support;
+mod tickets;
+mod tls;
 mod tokens;
 mod webhooks;
 mod why;

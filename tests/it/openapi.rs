@@ -67,6 +67,7 @@ async fn each_operation_says_who_may_call_it() {
         let security = match access {
             Access::Public => json!([]),
             Access::Reader => json!([{"bearer": ["reader"]}]),
+            Access::Stream => json!([{"bearer": ["reader"]}, {"ticket": []}]),
             Access::ReaderOrAdmin => json!([{"bearer": ["reader"]}, {"bearer": ["admin"]}]),
             Access::ByAction | Access::Known => json!([{"bearer": []}]),
             Access::Publish => json!([{"bearer": ["publish"]}]),

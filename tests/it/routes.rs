@@ -7,7 +7,7 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, RequestBuilder, Response, redirect};
 use serde_json::{Value, json};
 
-use crate::support::TestHub;
+use crate::support::{Open, TestHub};
 
 fn call(hub: &TestHub, method: &Method, path: &str) -> RequestBuilder {
     let request = hub
@@ -142,7 +142,7 @@ async fn every_route_that_takes_a_scope_refuses_callers_that_do_not_have_it() {
         let too_little = match access {
             // Whoever has the cron secret has all that it takes; everybody else is 401.
             Access::Public | Access::Known | Access::Cron => continue,
-            Access::Reader | Access::ReaderOrAdmin => vec![publisher.clone()],
+            Access::Reader | Access::Stream | Access::ReaderOrAdmin => vec![publisher.clone()],
             Access::Publish | Access::ByAction => vec![reader.clone()],
             Access::Admin => vec![reader.clone(), publisher.clone()],
         };
@@ -150,7 +150,7 @@ async fn every_route_that_takes_a_scope_refuses_callers_that_do_not_have_it() {
             let about = format!("{method} {path}");
             let (_, problem) =
                 problem(call(&hub, &method, &path).bearer_auth(token), 403, &about).await;
-            if access == Access::Reader {
+            if matches!(access, Access::Reader | Access::Stream) {
                 assert!(
                     problem["detail"]
                         .as_str()
@@ -221,6 +221,88 @@ async fn the_one_endpoint_form_serves_older_clients_on_its_path_and_on_the_alias
     assert_eq!(status["streams"]["own"], 1, "{status}");
     assert_eq!(status["scopes"], json!([]), "{status}");
     problem(as_reader(form), 403, "a reader must not publish").await;
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn an_older_clients_id_is_its_key_under_either_name_as_text_or_as_a_number() {
+    let hub = TestHub::start().await;
+    let form = |more: Value| {
+        let mut form = json!({"action": "create-and-notify", "targetUserId": "42", "message": "m"});
+        let fields = form.as_object_mut().expect("an object");
+        fields.extend(more.as_object().expect("an object").clone());
+        form
+    };
+    let (status, first) = hub.post("/notifications", &form(json!({"id": "7"}))).await;
+    assert_eq!(status, 201, "{first}");
+    for same in [
+        json!({"id": 7}),
+        json!({"notificationId": "7"}),
+        json!({"id": "7", "notificationId": 7}),
+        json!({"idempotencyKey": "7", "id": null}),
+    ] {
+        let (status, receipt) = hub.post("/notifications", &form(same.clone())).await;
+        assert_eq!(status, 200, "{same}: {receipt}");
+        assert_eq!(receipt["notificationId"], first["notificationId"], "{same}");
+    }
+    for (wrong, field) in [
+        (json!({"id": "7", "notificationId": "8"}), "notificationId"),
+        (json!({"id": 7.5}), "idempotencyKey"),
+        (json!({"id": [7]}), "idempotencyKey"),
+    ] {
+        let (status, problem) = hub.post("/notifications", &form(wrong.clone())).await;
+        assert_eq!(status, 422, "{wrong}: {problem}");
+        assert_eq!(problem["errors"][0]["field"], field, "{wrong}: {problem}");
+    }
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn the_alias_is_the_stream_as_well_as_older_clients_read_it() {
+    const ALIAS: &str = "/api/notifications/ws";
+    let hub = TestHub::with(|config| {
+        config.serve.alias = Some(ALIAS.into());
+        config.auth.cookie = Some("session".into());
+    })
+    .await;
+    let token = hub.token("42", &[], &[]);
+    let open = |query| Open {
+        path: Some(ALIAS),
+        query,
+        ..Open::default()
+    };
+    let mut older = hub.open_stream(&token, open("")).await;
+    let mut newer = hub.open_stream(&token, open("?events=named")).await;
+    assert_eq!(older.connected.name, None);
+    assert_eq!(newer.connected.name.as_deref(), Some("connected"));
+    hub.publish(json!({"targetUserId": "42", "message": "first"}))
+        .await;
+    let event = older.notification().await;
+    assert_eq!((event.name.as_deref(), event.message()), (None, "first"));
+    let event = newer.notification().await;
+    assert_eq!(event.name.as_deref(), Some("notification"));
+
+    // An EventSource of an older page comes with its cookie, and back with its last id.
+    let request = format!(
+        "GET {ALIAS}?events=all HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: session={token}\r\n\r\n"
+    );
+    let refused = String::from_utf8(hub.raw(request.as_bytes()).await).expect("UTF-8");
+    assert!(refused.starts_with("HTTP/1.1 422"), "{refused}");
+    let mut resumed = Open {
+        last_event_id: older.connected.id.clone(),
+        ..open("")
+    };
+    let mut again = hub.open_stream(&token, resumed.clone()).await;
+    again.expect_next_message("first").await;
+    resumed.last_event_id = Some("of another log".into());
+    let mut lost = hub.open_stream(&token, resumed).await;
+    assert_eq!(lost.next_but_status().await.kind(), "gap");
+
+    problem(call(&hub, &Method::GET, ALIAS), 401, "nobody").await;
+    let head = call(&hub, &Method::HEAD, ALIAS).bearer_auth(&token);
+    let response = send(head).await;
+    assert_eq!(response.status(), 405);
+    assert_eq!(response.headers()["allow"], "GET, POST");
     hub.stop().await;
 }
 
@@ -590,6 +672,7 @@ async fn embedded_files_come_once_and_the_page_with_a_strict_policy() {
     for (path, content_type) in console.chain([
         ("/", "text/html; charset=utf-8"),
         ("/campanile.js", "text/javascript; charset=utf-8"),
+        ("/react.js", "text/javascript; charset=utf-8"),
         ("/favicon.svg", "image/svg+xml"),
         ("/openapi.json", "application/json"),
     ]) {

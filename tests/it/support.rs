@@ -2,8 +2,12 @@
 
 mod binary;
 mod crash;
+pub mod http2;
+mod issuer;
 mod sink;
 mod stream;
+pub mod tls;
+mod wire;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,8 +25,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 pub use binary::{BinaryHub, binary, command, token};
+pub use issuer::{JwksServer, SigningKey, jwks};
 pub use sink::{Reply, Sink};
-pub use stream::{Event, EventStream, Open};
+pub use stream::{Event, EventStream, Open, Socket};
+pub use wire::{Wire, get_stream};
 
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -85,6 +91,12 @@ impl TestHub {
                 .await
                 .expect("the hub runs and stops in order");
         });
+        // A client that trusts this hub's certificate, where it has one, and nobody else.
+        let trusted = config.tls.certificate.iter().map(|path| {
+            let pem = std::fs::read(path).expect("a certificate");
+            reqwest::Certificate::from_pem(&pem).expect("a certificate")
+        });
+        let client = reqwest::Client::builder().tls_certs_only(trusted);
         Self {
             hub,
             addr,
@@ -93,7 +105,7 @@ impl TestHub {
             config,
             stop: Some(stop),
             running: Some(running),
-            client: reqwest::Client::new(),
+            client: client.build().expect("a client"),
         }
     }
 
@@ -141,7 +153,12 @@ impl TestHub {
     }
 
     pub fn url(&self, path: &str) -> String {
-        format!("http://{}{path}", self.addr)
+        let scheme = if self.config.tls.is_on() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}{path}", self.addr)
     }
 
     pub fn client(&self) -> &reqwest::Client {

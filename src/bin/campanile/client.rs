@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use crate::exit::Usage;
 use crate::settings::{Settings, authenticator};
+use crate::trust::{self, Trust};
 
 /// Where a hub is if nothing says otherwise.
 const DEFAULT_URL: &str = "http://127.0.0.1:8400";
@@ -55,6 +56,21 @@ pub(crate) struct Target {
     pub(crate) token: Option<String>,
 }
 
+/// Where a hub is, and what vouches for it.
+#[derive(Debug, Clone)]
+pub(crate) struct Place {
+    base: Url,
+    trust: Trust,
+}
+
+impl Place {
+    /// A hub of which nothing is known but its URL.
+    fn elsewhere(base: Url) -> Self {
+        let trust = Trust::System;
+        Self { base, trust }
+    }
+}
+
 impl Target {
     /// The token that was given, on the command line or in the environment.
     pub(crate) fn given_token(&self, settings: &Settings) -> anyhow::Result<Option<String>> {
@@ -78,13 +94,14 @@ impl Target {
         authenticator(&config)
     }
 
-    /// The hub's base URL.
-    pub(crate) fn base(&self, settings: &Settings) -> anyhow::Result<Url> {
+    /// Where the hub is.
+    pub(crate) fn place(&self, settings: &Settings) -> anyhow::Result<Place> {
+        let elsewhere = |url: &str| base_url(url).map(Place::elsewhere);
         match &self.url {
-            Some(url) => Ok(base_url(url).map_err(|problem| Usage(format!("--url: {problem}")))?),
+            Some(url) => Ok(elsewhere(url).map_err(|problem| Usage(format!("--url: {problem}")))?),
             None => {
                 let config = settings.load_for(self.data.as_deref())?;
-                Ok(running_at(&config)?.unwrap_or(base_url(DEFAULT_URL).map_err(Usage)?))
+                Ok(running_at(&config)?.unwrap_or(elsewhere(DEFAULT_URL).map_err(Usage)?))
             }
         }
     }
@@ -95,7 +112,7 @@ impl Target {
             Some(token) => token,
             None => call_token(&self.own_secret(settings)?, scope),
         };
-        Client::new(self.base(settings)?, &token)
+        Client::new(self.place(settings)?, &token)
     }
 }
 
@@ -111,7 +128,7 @@ fn call_token(authenticator: &Authenticator, scope: Scope) -> String {
 }
 
 /// The address that a hub has written into this data directory, if one has.
-pub(crate) fn running_at(config: &Config) -> anyhow::Result<Option<Url>> {
+pub(crate) fn running_at(config: &Config) -> anyhow::Result<Option<Place>> {
     let path = config.serve.address_path();
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
@@ -122,8 +139,9 @@ pub(crate) fn running_at(config: &Config) -> anyhow::Result<Option<Url>> {
     };
     let fits = text.len() <= MAX_ADDRESS_BYTES;
     let url = fits.then(|| base_url(text.trim()).ok()).flatten();
-    let url = url.with_context(|| format!("{} holds no hub's address", path.display()))?;
-    Ok(Some(url))
+    let base = url.with_context(|| format!("{} holds no hub's address", path.display()))?;
+    let trust = Trust::Written(config.serve.trusted_path());
+    Ok(Some(Place { base, trust }))
 }
 
 /// A URL below which a hub's routes lie.
@@ -180,8 +198,9 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// For the hub at `base`, presenting `token`.
-    pub(crate) fn new(base: Url, token: &str) -> anyhow::Result<Self> {
+    /// For the hub at this place, presenting `token`.
+    pub(crate) fn new(place: Place, token: &str) -> anyhow::Result<Self> {
+        let Place { base, trust } = place;
         let mut bearer = HeaderValue::try_from(format!("Bearer {token}"))
             .map_err(|_| Usage("the token holds characters that no token has".to_owned()))?;
         bearer.set_sensitive(true);
@@ -192,9 +211,10 @@ impl Client {
             .redirect(redirect::Policy::none())
             .no_proxy();
         // Without TLS no certificates are needed, and a slim container may have none to load.
-        let builder = match base.scheme() {
-            "http" => builder.tls_certs_only([]),
-            _ => builder,
+        let builder = match (base.scheme(), trust) {
+            ("http", _) => builder.tls_certs_only([]),
+            (_, Trust::System) => builder,
+            (_, Trust::Written(path)) => builder.tls_backend_preconfigured(trust::pinned(&path)?),
         };
         let http = builder.build().context("cannot make an HTTP client")?;
         Ok(Self { http, base })
@@ -205,11 +225,11 @@ impl Client {
         config: &Config,
         authenticator: &Authenticator,
     ) -> anyhow::Result<Self> {
-        let base = running_at(config)?.with_context(|| {
+        let place = running_at(config)?.with_context(|| {
             let path = config.serve.address_path();
             format!("no hub has written its address into {}", path.display())
         })?;
-        Self::new(base, &call_token(authenticator, Scope::Admin))
+        Self::new(place, &call_token(authenticator, Scope::Admin))
     }
 
     /// The hub's base URL, ending in a slash.
@@ -392,7 +412,7 @@ mod tests {
     #[test]
     fn names_in_a_path_or_a_query_are_escaped() {
         let base = base_url("http://localhost:1/hub").expect("a URL");
-        let client = Client::new(base, "x").expect("a client");
+        let client = Client::new(Place::elsewhere(base), "x").expect("a client");
         let request = client.request(Method::DELETE, &["keys", "a/b ?é"]);
         let url = request.build().expect("a request").url().to_string();
         assert_eq!(url, "http://localhost:1/hub/keys/a%2Fb%20%3F%C3%A9");

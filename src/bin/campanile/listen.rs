@@ -15,13 +15,13 @@ use campanile::audience::identifier;
 use campanile::auth::{Authenticator, Mint, Scopes};
 use campanile::clock::Timestamp;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderValue, RETRY_AFTER};
-use reqwest::{Method, Response, StatusCode, Url};
+use reqwest::{Method, Response, StatusCode};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use self::backoff::Backoff;
 use self::recent::Recent;
-use crate::client::{CallError, Client, Target};
+use crate::client::{CallError, Client, Place, Target};
 use crate::events::{Event, Parser};
 use crate::exit::Usage;
 use crate::logging::{self, LogFormat};
@@ -79,7 +79,7 @@ Examples:
 pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     logging::start(settings.environment(), LogFormat::Text, "warn")?;
     let credentials = Credentials::find(&args, settings)?;
-    let base = args.target.base(settings)?;
+    let place = args.target.place(settings)?;
     let mut listener = Listener {
         all: args.all,
         left: args.count,
@@ -88,7 +88,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
         backoff: Backoff::default(),
     };
     loop {
-        let client = credentials.client(base.clone())?;
+        let client = credentials.client(place.clone())?;
         match listener.connection(&client).await {
             Ok(ControlFlow::Break(())) => return Ok(()),
             Ok(ControlFlow::Continue(())) => {}
@@ -141,9 +141,9 @@ impl Credentials {
         Ok(Self::Given(token.ok_or_else(|| Usage(usage.to_owned()))?))
     }
 
-    fn client(&self, base: Url) -> anyhow::Result<Client> {
+    fn client(&self, place: Place) -> anyhow::Result<Client> {
         match self {
-            Self::Given(token) => Client::new(base, token),
+            Self::Given(token) => Client::new(place, token),
             Self::Own {
                 authenticator,
                 user,
@@ -155,7 +155,7 @@ impl Credentials {
                     scopes: Scopes::default(),
                     ttl: STREAM_TTL,
                 };
-                Client::new(base, &authenticator.mint(mint, Timestamp::now()))
+                Client::new(place, &authenticator.mint(mint, Timestamp::now()))
             }
         }
     }

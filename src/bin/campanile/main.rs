@@ -26,6 +26,7 @@ mod send;
 mod serve;
 mod settings;
 mod token;
+mod trust;
 mod webhook;
 mod why;
 
@@ -84,7 +85,7 @@ Exit status:
 /// What each does, and examples, stand with its arguments.
 #[derive(Debug, Subcommand)]
 enum Command {
-    Serve(serve::Args),
+    Serve(Box<serve::Args>),
     Send(Box<send::Args>),
     Cancel(cancel::Args),
     Listen(listen::Args),
@@ -120,11 +121,11 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     let settings = Settings::of_process(cli.config);
     let command = cli
         .command
-        .unwrap_or_else(|| Command::Serve(serve::Args::default()));
+        .unwrap_or_else(|| Command::Serve(Box::default()));
     match command {
         Command::Serve(args) => {
             let runtime = runtime::Builder::new_multi_thread().enable_all().build();
-            block_on(runtime, serve::run(args, &settings))
+            block_on(runtime, serve::run(*args, &settings))
         }
         Command::Send(args) => block_on(one_thread(), send::run(*args, &settings)),
         Command::Cancel(args) => block_on(one_thread(), cancel::run(args, &settings)),

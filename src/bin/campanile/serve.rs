@@ -22,6 +22,12 @@ pub(crate) struct Args {
     /// Where to listen [default: 127.0.0.1:8400].
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<String>,
+    /// The certificate and those that lead to its issuer, as a PEM file: speak TLS, with HTTP/2 [default: none].
+    #[arg(long, value_name = "FILE")]
+    tls_cert: Option<String>,
+    /// Its private key, as a PEM file. Both are read again when they change.
+    #[arg(long, value_name = "FILE")]
+    tls_key: Option<String>,
     /// A second address that serves /metrics and /healthz alone, without credentials [default: none].
     #[arg(long, value_name = "ADDRESS:PORT")]
     metrics_listen: Option<String>,
@@ -44,6 +50,15 @@ pub(crate) struct Args {
     /// [default: none].
     #[arg(long, value_name = "BLOCKS")]
     webhook_allow: Option<String>,
+    #[command(flatten)]
+    issuer: IssuerArgs,
+    /// The secret of a site with NextAuth.js or Auth.js, whose sessions then count here. Others see it among the
+    /// processes: better --nextauth-secret-file, or CAMPANILE_AUTH_NEXTAUTH_SECRET.
+    #[arg(long, value_name = "SECRET")]
+    nextauth_secret: Option<String>,
+    /// A file with it; several lines are several secrets.
+    #[arg(long, value_name = "FILE")]
+    nextauth_secret_file: Option<String>,
     /// The deadline of a graceful stop [default: 10s].
     #[arg(long, value_name = "DURATION")]
     drain: Option<String>,
@@ -62,7 +77,10 @@ const AFTER_HELP: &str = "\
 Examples:
   campanile serve
   campanile serve --listen 0.0.0.0:8400 --data /var/lib/campanile
+  campanile serve --listen 0.0.0.0:443 --tls-cert fullchain.pem --tls-key privkey.pem
   campanile serve --retry 1s,5s,25s --start-grace 60s
+  campanile serve --issuer https://login.example.com/realms/shop --audience campanile \\
+    --jwks-url https://login.example.com/realms/shop/protocol/openid-connect/certs --role-claim realm_access.roles
   CAMPANILE_LOG=campanile=debug campanile serve --log-format json";
 
 impl Args {
@@ -75,18 +93,90 @@ impl Args {
                 "serve.metrics_listen",
                 &self.metrics_listen,
             ),
+            ("--tls-cert", "tls.certificate", &self.tls_cert),
+            ("--tls-key", "tls.key", &self.tls_key),
             ("--data", "serve.data", &self.data),
             ("--database", "serve.database", &self.database),
             ("--retry", "delivery.retry", &self.retry),
             ("--start-grace", "delivery.start_grace", &self.start_grace),
             ("--heartbeat", "stream.heartbeat", &self.heartbeat),
             ("--webhook-allow", "webhooks.allow", &self.webhook_allow),
+            (
+                "--nextauth-secret",
+                "auth.nextauth_secret",
+                &self.nextauth_secret,
+            ),
+            (
+                "--nextauth-secret-file",
+                "auth.nextauth_secret_file",
+                &self.nextauth_secret_file,
+            ),
             ("--drain", "serve.drain", &self.drain),
         ];
         let given = |(flag, key, text): (&str, &str, &Option<String>)| {
             Some(Setting::flag(flag, key, text.as_ref()?))
         };
-        flags.into_iter().filter_map(given).collect()
+        let issuer = self.issuer.setting();
+        flags.into_iter().filter_map(given).chain(issuer).collect()
+    }
+}
+
+/// One other issuer of tokens, where a line should do; the configuration's `[[auth.issuers]]` says all there is to say.
+#[derive(Debug, Default, clap::Args)]
+#[command(next_help_heading = "Tokens of another issuer (instead of auth.issuers)")]
+struct IssuerArgs {
+    /// Where it publishes its keys, as a JWKS.
+    #[arg(long, value_name = "URL", group = "issuer_keys")]
+    jwks_url: Option<String>,
+    /// Its public key in PEM, or a JWKS.
+    #[arg(long, value_name = "FILE", group = "issuer_keys")]
+    jwt_key: Option<String>,
+    /// A secret that it shares with this hub, for HS256.
+    #[arg(long, value_name = "FILE", group = "issuer_keys")]
+    jwt_secret_file: Option<String>,
+    /// Its name, as its tokens have it in `iss` [default: any].
+    #[arg(long, value_name = "NAME", requires = "issuer_keys")]
+    issuer: Option<String>,
+    /// Whom its tokens must be meant for; may be given several times.
+    #[arg(long, value_name = "NAME", requires = "issuer_keys")]
+    audience: Vec<String>,
+    /// Take tokens that are meant for anybody: it signs for nobody else.
+    #[arg(long, requires = "issuer_keys")]
+    any_audience: bool,
+    /// Where the roles stand, such as realm_access.roles; may be given several times [default: roles].
+    #[arg(long, value_name = "PATH", requires = "issuer_keys")]
+    role_claim: Vec<String>,
+}
+
+impl IssuerArgs {
+    /// As the configuration has it: a list of one.
+    fn setting(&self) -> Option<Setting> {
+        let keys = [
+            ("--jwks-url", "jwks_url", &self.jwks_url),
+            ("--jwt-key", "key_file", &self.jwt_key),
+            ("--jwt-secret-file", "secret_file", &self.jwt_secret_file),
+        ];
+        let (flag, key, value) = keys
+            .into_iter()
+            .find_map(|(flag, key, value)| Some((flag, key, value.clone()?)))?;
+        let mut issuer = toml::Table::new();
+        issuer.insert(key.to_owned(), value.into());
+        if let Some(name) = &self.issuer {
+            issuer.insert("issuer".to_owned(), name.clone().into());
+        }
+        for (key, texts) in [
+            ("audience", &self.audience),
+            ("role_claims", &self.role_claim),
+        ] {
+            if !texts.is_empty() {
+                issuer.insert(key.to_owned(), texts.clone().into());
+            }
+        }
+        if self.any_audience {
+            issuer.insert("any_audience".to_owned(), true.into());
+        }
+        let list = toml::Value::Array(vec![issuer.into()]);
+        Some(Setting::flag(flag, "auth.issuers", list))
     }
 }
 
@@ -97,10 +187,7 @@ pub(crate) async fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     // Before anything that a signal should not cut in two.
     let mut signals = Signals::listen()?;
     let server = Server::open_with(config, args.new_epoch).await?;
-    output::line(&format!(
-        "campanile listening on http://{}",
-        server.local_addr()
-    ))?;
+    output::line(&format!("campanile listening on {}", server.url()))?;
     if let Some(address) = server.metrics_addr() {
         say(
             args.log_format,

@@ -243,6 +243,60 @@ describe("heartbeats", () => {
   });
 });
 
+describe("an event that nobody expected", () => {
+  test.each([
+    ["without data", { type: "status" }],
+    ["with data that is null", { type: "heartbeat", data: null }],
+    ["of a type to come", { type: "later-invention", data: { a: 1 } }],
+    ["without a type", { data: {} }],
+    ["that is null", null],
+    ["that is a list", []],
+    ["that is text", "text"],
+    ["named like what only the client says", { type: "error", data: {} }],
+  ])("%s harms nothing", async (_, message) => {
+    const tab = await open();
+    hub.streams[0].send(`data: ${JSON.stringify(message)}\n\n`);
+    const id = hub.publish({ user: "42" });
+    await pass();
+    expect(tab.shown).toEqual([id]);
+    expect(tab.all("error")).toEqual([]);
+    expect(hub.attempts).toBe(1);
+  });
+
+  test("that is no JSON is reported and passed over", async () => {
+    const tab = await open();
+    hub.streams[0].send("data: {broken\n\n");
+    const id = hub.publish({ user: "42" });
+    await pass();
+    expect(tab.shown).toEqual([id]);
+    expect(tab.all("error")).toMatchObject([{ code: "malformed", fatal: false }]);
+  });
+
+  test("that never ends is cut off", async () => {
+    const tab = await open();
+    hub.streams[0].send("data: ");
+    for (let i = 0; i <= 16; i++) hub.streams[0].send("x".repeat(1 << 16));
+    await pass(2_000);
+    expect(tab.all("error")).toMatchObject([{ code: "malformed" }]);
+    expect(hub.attempts).toBe(2);
+  });
+
+  test("has no id to be known again by, and is shown each time", async () => {
+    const tab = await open();
+    for (let i = 0; i < 2; i++) hub.streams[0].send(hub.event({ type: "notification", data: { message: `${i}` } }));
+    await pass();
+    expect(tab.all("notification")).toEqual([{ message: "0" }, { message: "1" }]);
+  });
+
+  test("in which the hub does not say how often its heartbeat comes, leaves it at 15 s", async () => {
+    hub.heartbeatSeconds = 0;
+    const tab = await open();
+    await pass(30_000);
+    expect(tab.connection.state).toBe("open");
+    expect(hub.attempts).toBe(1);
+  });
+});
+
 describe("10,000 notifications", () => {
   test("are shown once each, without growth", async () => {
     const tab = await open();

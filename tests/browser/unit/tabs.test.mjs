@@ -236,6 +236,18 @@ describe("five tabs", () => {
     expect(hub.streams).toHaveLength(1);
   });
 
+  test("notice it by the next heartbeat, too, if it was the last", async () => {
+    const [channel] = [...browser.channels].filter(({ tab }) => tab === tabs[2]);
+    const { onmessage } = channel;
+    channel.onmessage = null;
+    const lost = publish();
+    await pass();
+    channel.onmessage = onmessage;
+    await live(2);
+    expect(tabs[2].shown).toEqual([lost]);
+    expect(hub.streams).toHaveLength(1);
+  });
+
   test("tell the inbox once after a gap, fetched once", async () => {
     leader().freeze(); // so that another takes over, from a place that is no longer kept
     const ids = [publish(), publish()];
@@ -540,8 +552,6 @@ describe("whatever happens", () => {
     for (const tab of browser.living) if (tab.frozen) tab.thaw();
     const beat = setInterval(() => hub.heartbeat(), hub.heartbeatSeconds * 1_000);
     await pass(minutes(3));
-    for (const user of ["42", "7"]) hub.publish({ user });
-    await pass(minutes(1));
     clearInterval(beat);
     return plan.join(" ");
   }

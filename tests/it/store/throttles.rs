@@ -54,3 +54,15 @@ async fn a_clock_that_is_set_back_does_not_lengthen_the_window() {
     assert!(throttle.holds_off(9 * DAY + 999).await);
     assert!(!throttle.holds_off(9 * DAY + 1_000).await);
 }
+
+#[tokio::test]
+async fn a_minute_is_the_most_that_one_can_be_overtaken_by() {
+    let throttle = Throttled::new();
+    assert!(!throttle.holds_off(600_000).await);
+    // A minute before that one was validated: it was overtaken, and the window stays where it was.
+    assert!(throttle.holds_off(540_000).await);
+    assert!(throttle.holds_off(541_000).await);
+    // Earlier than that the clock has been set back, and the window begins anew.
+    assert!(throttle.holds_off(539_999).await);
+    assert!(!throttle.holds_off(540_999).await);
+}

@@ -9,9 +9,11 @@ use tokio::process::{Child, ChildStdout, Command};
 
 use super::soon;
 
-/// The command that was built with these tests.
+/// The command that was built with these tests, or another in its place: one that was built for speed, say.
 pub fn binary() -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_campanile"));
+    let built = env!("CARGO_BIN_EXE_campanile");
+    let other = std::env::var_os("CAMPANILE_TEST_HUB");
+    let mut command = Command::new(other.unwrap_or_else(|| built.into()));
     command.kill_on_drop(true).env_remove("CAMPANILE_CONFIG");
     // What is meant for the tests is not for the hub, which refuses what it does not know.
     for (name, _) in std::env::vars_os() {
@@ -44,9 +46,21 @@ impl BinaryHub {
 
     /// The same with its log, in JSON, in a file.
     pub async fn serve_logging(data: &Path, more: &[&str], log: &Path) -> Self {
+        Self::serve_logging_with(data, more, &[], log).await
+    }
+
+    /// The same with variables in its environment.
+    pub async fn serve_logging_with(
+        data: &Path,
+        more: &[&str],
+        variables: &[(&str, &str)],
+        log: &Path,
+    ) -> Self {
         let more = [more, &["--log-format", "json"]].concat();
         let log = std::fs::File::create(log).expect("a file");
-        Self::start(binary(), data, &more, log.into()).await
+        let mut command = binary();
+        command.envs(variables.iter().copied());
+        Self::start(command, data, &more, log.into()).await
     }
 
     async fn start(mut command: Command, data: &Path, more: &[&str], log: Stdio) -> Self {
@@ -77,9 +91,14 @@ impl BinaryHub {
 
     pub fn addr(&self) -> std::net::SocketAddr {
         self.base
-            .strip_prefix("http://")
-            .and_then(|addr| addr.parse().ok())
+            .split_once("://")
+            .and_then(|(_, addr)| addr.parse().ok())
             .expect("an address")
+    }
+
+    /// Its process.
+    pub fn id(&self) -> u32 {
+        self.child.id().expect("it runs")
     }
 
     pub fn url(&self, path: &str) -> String {

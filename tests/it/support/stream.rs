@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpSocket;
 
 use super::soon;
 
@@ -13,8 +13,12 @@ use super::soon;
 pub struct Open {
     /// The `Last-Event-ID` header.
     pub last_event_id: Option<String>,
+    /// Another path than the stream's own.
+    pub path: Option<&'static str>,
     /// What follows the path: `?events=unnamed`.
     pub query: &'static str,
+    /// What stands in the URL instead of a header: `ticket=…`.
+    pub in_url: Option<String>,
     /// The socket's receive buffer, small for readers that fall behind soon.
     pub receive_buffer: Option<u32>,
 }
@@ -44,9 +48,16 @@ impl Event {
     }
 }
 
+/// What a stream is read from, and asked for on.
+pub trait Socket: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> Socket for T {}
+
 /// An open stream.
 pub struct EventStream {
-    socket: TcpStream,
+    socket: Box<dyn Socket>,
+    /// Its body comes as it is, and not in chunks.
+    bare: bool,
     pub head: String,
     /// Bytes off the socket.
     raw: Vec<u8>,
@@ -61,16 +72,33 @@ pub struct EventStream {
 
 impl EventStream {
     pub async fn open(addr: SocketAddr, token: &str, open: Open) -> Self {
-        let mut stream = Self::request(addr, token, open).await;
+        Self::request(addr, token, open).await.opened().await
+    }
+
+    /// The same on a connection that is there already.
+    pub async fn open_on(socket: impl Socket + 'static, token: &str, open: Open) -> Self {
+        let stream = Self::request_on(Box::new(socket), token, open).await;
+        stream.opened().await
+    }
+
+    /// A stream of which only the body comes; waits for `connected`.
+    pub async fn of_body(body: impl AsyncRead + Send + Unpin + 'static) -> Self {
+        let mut stream = Self::new(Box::new(tokio::io::join(body, tokio::io::empty())));
+        stream.bare = true;
+        stream.head = "HTTP/1.1 200 OK\r\n".to_owned();
+        stream.opened().await
+    }
+
+    async fn opened(mut self) -> Self {
         assert!(
-            stream.head.starts_with("HTTP/1.1 200 OK\r\n"),
+            self.head.starts_with("HTTP/1.1 200 OK\r\n"),
             "the stream was answered {}",
-            stream.head
+            self.head
         );
-        let connected = stream.next().await;
+        let connected = self.next().await;
         assert_eq!(connected.kind(), "connected", "{connected:?}");
-        stream.connected = connected;
-        stream
+        self.connected = connected;
+        self
     }
 
     /// Sends the request and reads the head, whatever it says.
@@ -79,22 +107,49 @@ impl EventStream {
         if let Some(bytes) = open.receive_buffer {
             socket.set_recv_buffer_size(bytes).expect("a small buffer");
         }
-        let mut socket = socket.connect(addr).await.expect("a connection");
+        let socket = socket.connect(addr).await.expect("a connection");
+        Self::request_on(Box::new(socket), token, open).await
+    }
+
+    async fn request_on(mut socket: Box<dyn Socket>, token: &str, open: Open) -> Self {
         let cursor = open
             .last_event_id
             .map(|id| format!("Last-Event-ID: {id}\r\n"))
             .unwrap_or_default();
+        let path = open.path.unwrap_or("/notifications/stream");
+        let (query, authorization) = match open.in_url {
+            Some(credential) => (format!("?{credential}"), String::new()),
+            None => (
+                open.query.to_owned(),
+                format!("Authorization: Bearer {token}\r\n"),
+            ),
+        };
         let request = format!(
-            "GET /notifications/stream{} HTTP/1.1\r\nHost: {addr}\r\nAccept: text/event-stream\r\n\
-             Authorization: Bearer {token}\r\n{cursor}\r\n",
-            open.query
+            "GET {path}{query} HTTP/1.1\r\nHost: hub\r\nAccept: text/event-stream\r\n\
+             {authorization}{cursor}\r\n"
         );
         socket
             .write_all(request.as_bytes())
             .await
             .expect("the request is taken");
-        let mut stream = Self {
+        let mut stream = Self::new(socket);
+        loop {
+            if let Some(end) = find(&stream.raw, b"\r\n\r\n") {
+                stream.head = String::from_utf8(stream.raw[..end + 2].to_vec()).expect("a head");
+                stream.raw.drain(..end + 4);
+                return stream;
+            }
+            assert!(
+                soon("the head", stream.fill()).await,
+                "the server closed before its head"
+            );
+        }
+    }
+
+    fn new(socket: Box<dyn Socket>) -> Self {
+        Self {
             socket,
+            bare: false,
             head: String::new(),
             raw: Vec::new(),
             body: Vec::new(),
@@ -106,17 +161,6 @@ impl EventStream {
             },
             last_id: None,
             ended: false,
-        };
-        loop {
-            if let Some(end) = find(&stream.raw, b"\r\n\r\n") {
-                stream.head = String::from_utf8(stream.raw[..end + 2].to_vec()).expect("a head");
-                stream.raw.drain(..end + 4);
-                return stream;
-            }
-            assert!(
-                soon("the head", stream.fill()).await,
-                "the server closed before its head"
-            );
         }
     }
 
@@ -210,6 +254,11 @@ impl EventStream {
         self.ended
     }
 
+    /// The connection itself, for whoever reads it in another way.
+    pub fn into_socket(self) -> Box<dyn Socket> {
+        self.socket
+    }
+
     fn event(&mut self, block: &[u8]) -> Option<Event> {
         let text = std::str::from_utf8(block).expect("UTF-8");
         let mut event = Event {
@@ -245,6 +294,10 @@ impl EventStream {
     }
 
     fn unwrap_chunks(&mut self) {
+        if self.bare {
+            self.body.append(&mut self.raw);
+            return;
+        }
         while let Some(line) = find(&self.raw, b"\r\n") {
             let size = std::str::from_utf8(&self.raw[..line]).expect("a chunk's size");
             let size = usize::from_str_radix(size, 16).expect("a chunk's size in hex");
@@ -263,7 +316,10 @@ impl EventStream {
     }
 
     async fn fill(&mut self) -> bool {
-        matches!(self.socket.read_buf(&mut self.raw).await, Ok(n) if n > 0)
+        let read = self.socket.read_buf(&mut self.raw).await;
+        // The end of a body that comes as it is, is its end in order.
+        self.ended |= self.bare && matches!(read, Ok(0));
+        matches!(read, Ok(n) if n > 0)
     }
 }
 

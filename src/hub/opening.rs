@@ -1,0 +1,79 @@
+//! How many streams are opened at a time. After a restart all of them come back within a second, each with questions to the
+//! store; without a bound they would be in front of everybody else who asks it something, probes and inboxes included.
+//!
+//! So a few are at it, and a line waits in the order in which it came. The line has an end: whoever finds it full is told to
+//! come back in a moment, each in another one (`retry:`), and costs nothing until then.
+
+use std::sync::Arc;
+
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// How many are opened at a time: enough to share a commit (each has what was decided before it written first), few enough that
+/// whatever else is asked waits behind some milliseconds of it.
+const AT_A_TIME: usize = 128;
+/// How many wait in line: about what is opened in a second or two, so that nobody waits longer than it would take to come
+/// again.
+const IN_LINE: usize = 4_096;
+
+/// The line, and its head.
+#[derive(Debug)]
+pub(super) struct Openings {
+    line: Arc<Semaphore>,
+    head: Arc<Semaphore>,
+}
+
+/// A place at the head of the line, for as long as the stream is being opened.
+#[derive(Debug)]
+pub(super) struct Turn {
+    _line: OwnedSemaphorePermit,
+    _head: OwnedSemaphorePermit,
+}
+
+impl Openings {
+    pub(super) fn new() -> Self {
+        Self {
+            line: Arc::new(Semaphore::new(AT_A_TIME + IN_LINE)),
+            head: Arc::new(Semaphore::new(AT_A_TIME)),
+        }
+    }
+
+    /// Waits for a turn; none if the line is full.
+    pub(super) async fn turn(&self) -> Option<Turn> {
+        let line = Arc::clone(&self.line).try_acquire_owned().ok()?;
+        let head = Arc::clone(&self.head).acquire_owned().await.ok()?;
+        Some(Turn {
+            _line: line,
+            _head: head,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_few_are_at_it_a_line_waits_in_its_order_and_no_more_than_that() {
+        let openings = Openings::new();
+        let mut at_it = Vec::new();
+        for _ in 0..AT_A_TIME {
+            at_it.push(openings.turn().await.expect("a turn"));
+        }
+        let mut line: Vec<_> = (0..IN_LINE).map(|_| Box::pin(openings.turn())).collect();
+        for waiting in &mut line {
+            assert!(waiting.now_or_never().is_none());
+        }
+        assert!(openings.turn().await.is_none(), "the line has an end");
+        // Whoever gives up makes room in the line ...
+        drop(line.pop());
+        let mut last = Box::pin(openings.turn());
+        assert!((&mut last).now_or_never().is_none());
+        // ... and a turn goes to who has waited longest.
+        drop(at_it.pop());
+        assert!((&mut last).now_or_never().is_none());
+        assert!((&mut line[1]).now_or_never().is_none());
+        assert!((&mut line[0]).now_or_never().flatten().is_some());
+    }
+}
