@@ -7,10 +7,12 @@
 //! token.
 
 mod claims;
+mod error;
 mod issuer;
 mod jwks;
 mod keys;
 mod nextauth;
+mod revocations;
 mod scope;
 mod secret;
 mod tickets;
@@ -23,16 +25,19 @@ use std::time::Duration;
 
 use aws_lc_rs::constant_time::verify_slices_are_equal;
 use aws_lc_rs::digest;
+use futures::future::join_all;
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde::Deserialize;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+pub use self::error::AuthError;
 pub use self::issuer::IssuerError;
 use self::issuer::{Checked, Issuer};
 pub use self::keys::{KEY_PREFIX, KeyRing, StoredKey, new_key};
 use self::nextauth::Sessions;
 pub use self::nextauth::{MAX_SESSION_BYTES, MAX_SESSION_CHUNKS, SessionError};
+pub use self::revocations::Revocations;
 pub use self::scope::{Scope, Scopes, UnknownScope};
 pub use self::secret::{Secret, SecretError};
 use self::tickets::Tickets;
@@ -60,6 +65,8 @@ pub struct User {
     pub roles: Arc<[Arc<str>]>,
     /// The token's `exp`: their streams end then.
     pub expires_at: Timestamp,
+    /// The token's `iat`. Without it, or with one from before, a user who was revoked is refused.
+    pub issued_at: Option<Timestamp>,
 }
 
 /// Whoever calls.
@@ -109,69 +116,6 @@ impl Caller {
     }
 }
 
-/// Why a credential is not accepted. The messages are for whoever presented it and hold nothing of it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum AuthError {
-    /// There is none.
-    #[error("credentials are required: a bearer token or an API key")]
-    Missing,
-    /// It is neither a JWT nor an API key.
-    #[error("the credential is neither a JSON Web Token nor an API key of this hub")]
-    Malformed,
-    /// Its header asks for an algorithm, or an extension, that its key is not for.
-    #[error("the token is not signed in a way that this hub accepts")]
-    Algorithm,
-    /// Somebody else signed it, or it was changed.
-    #[error("the token's signature does not match")]
-    BadSignature,
-    /// A claim is missing or cannot be used.
-    #[error("the token's `{0}` is missing or cannot be used")]
-    Claim(&'static str),
-    /// It is over.
-    #[error("the token has expired")]
-    Expired,
-    /// Its `nbf` lies ahead.
-    #[error("the token is not valid yet")]
-    NotYetValid,
-    /// Its issuer publishes no key of the name that it gives.
-    #[error("the token is signed with a key that its issuer does not publish")]
-    UnknownKeyId,
-    /// Its issuer's keys have not been had yet: this passes.
-    #[error("the keys of the token's issuer cannot be had at present")]
-    KeysUnavailable,
-    /// None of the site's secrets opens it, or it was changed.
-    #[error("the session's cookie does not open with the secrets that this hub has")]
-    Session,
-    /// It names a row in the site's database.
-    #[error(
-        "the session is kept in the site's database, which only the site can read; set session: {{ strategy: \"jwt\" }} in its NextAuth, or send a token"
-    )]
-    DatabaseSession,
-    /// It names an issuer that this key does not sign for.
-    #[error("the token's issuer is not one that this hub knows")]
-    Issuer,
-    /// It is meant for somebody else.
-    #[error("the token is not meant for this hub: its audience is another")]
-    Audience,
-    /// It is no ticket that is good.
-    #[error("the ticket is spent, expired or unknown; each is good for one stream, within 30 s")]
-    Ticket,
-    /// It stands in the URL, and that is switched off.
-    #[error(
-        "a token in the URL is not accepted, for URLs are kept in logs and histories: ask for a ticket, POST /notifications/stream/ticket, or have auth.query_token switched on"
-    )]
-    TokenInUrl,
-    /// It is not the cron secret.
-    #[error("this takes the hub's cron secret, and no other credential")]
-    Cron,
-    /// No such API key.
-    #[error("the API key is not known to this hub")]
-    UnknownKey,
-    /// The API key was taken back.
-    #[error("the API key has been revoked")]
-    Revoked,
-}
-
 /// What [`Authenticator::mint`] writes into a token.
 #[derive(Debug, Clone)]
 pub struct Mint {
@@ -199,6 +143,7 @@ pub struct Authenticator {
     /// The SHA-256 of the cron secret's text, if there is one.
     cron: Option<[u8; 32]>,
     tickets: Tickets,
+    revocations: Revocations,
 }
 
 impl Authenticator {
@@ -218,6 +163,7 @@ impl Authenticator {
             role_scopes: role_scopes.collect(),
             cron: None,
             tickets: Tickets::default(),
+            revocations: Revocations::default(),
         }
     }
 
@@ -266,6 +212,11 @@ impl Authenticator {
         verify_slices_are_equal(&given, &expected).map_err(|_| AuthError::Cron)
     }
 
+    /// The users whose credentials were taken back.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
+    }
+
     /// The API keys.
     pub fn keys(&self) -> &KeyRing {
         &self.keys
@@ -302,9 +253,13 @@ impl Authenticator {
     /// answer.
     ///
     /// # Errors
-    /// [`AuthError::Ticket`] if it is spent, expired or unknown.
+    /// [`AuthError::Ticket`] if it is spent, expired or unknown; [`AuthError::UserRevoked`].
     pub fn redeem_ticket(&self, ticket: &str, now: Timestamp) -> Result<Caller, AuthError> {
-        self.tickets.redeem(ticket, now)
+        let caller = self.tickets.redeem(ticket, now)?;
+        match caller.user() {
+            Some(user) => self.revocations.check(user).map(|()| caller),
+            None => Err(AuthError::Ticket),
+        }
     }
 
     /// The same, and where an issuer's keys have to be fetched for it, that is waited for.
@@ -317,9 +272,8 @@ impl Authenticator {
             outcome => return outcome,
         }
         let (_, issuers) = self.may_be_from(token)?;
-        for jwks in issuers.filter_map(Issuer::jwks) {
-            jwks.look_again().await;
-        }
+        let sets = issuers.filter_map(Issuer::jwks);
+        join_all(sets.map(|jwks| jwks.look_again())).await;
         self.token(token, now)
     }
 
@@ -344,7 +298,7 @@ impl Authenticator {
             return self.authenticate(session, now).await;
         }
         let checked = sessions.check(cookie, session, self.leeway, now)?;
-        Ok(self.caller(checked))
+        self.caller(checked)
     }
 
     /// What fetches the keys of other issuers, for whoever runs it: none if no issuer has its keys at a URL.
@@ -374,8 +328,14 @@ impl Authenticator {
         }
         let named = jsonwebtoken::dangerous::insecure_decode_claims::<Named>(token);
         let named = named.map_err(|_| AuthError::Malformed)?;
+        // Whose name is known, speaks for it alone: then nobody without a name does.
+        let name = named.iss.as_str().map(str::to_owned);
+        let is_known = |issuer: &Issuer| issuer.is_called(name.as_deref());
+        let known = self.issuers.iter().any(is_known);
         let all = std::iter::once(&self.own).chain(&self.issuers);
-        let issuers = all.filter(move |issuer| issuer.may_be(named.iss.as_str()));
+        let issuers = all.filter(move |issuer| {
+            issuer.may_be(name.as_deref()) && (!known || issuer.is_called(name.as_deref()))
+        });
         Ok((header, issuers))
     }
 
@@ -384,7 +344,7 @@ impl Authenticator {
         let mut error = AuthError::Issuer;
         for issuer in issuers {
             match issuer.check(token, &header, self.leeway, now) {
-                Ok(checked) => return Ok(self.caller(checked)),
+                Ok(checked) => return self.caller(checked),
                 // Another one that names no issuer may have signed it.
                 Err(
                     other @ (AuthError::Algorithm
@@ -398,19 +358,20 @@ impl Authenticator {
         Err(error)
     }
 
-    /// With the scopes that their roles give them.
-    fn caller(&self, checked: Checked) -> Caller {
+    /// With the scopes that their roles give them, unless they were revoked since.
+    fn caller(&self, checked: Checked) -> Result<Caller, AuthError> {
+        self.revocations.check(&checked.user)?;
         let roles = checked.user.roles.iter();
         let by_role = roles.filter_map(|role| self.role_scopes.get(role));
         let scopes = by_role
             .flat_map(|scopes| scopes.list())
             .chain(checked.scopes.list())
             .collect();
-        Caller::User {
+        Ok(Caller::User {
             user: checked.user,
             scopes,
             publisher: checked.publisher,
-        }
+        })
     }
 
     /// Signs a token of the hub's own: HS256, with `iss`, `sub`, `roles`, `scope`, `iat`, `exp`, `jti`, and with `aud`

@@ -62,6 +62,8 @@ pub const CERTIFICATE_RELOADED: &str = "certificate_reloaded";
 pub const CERTIFICATE_REJECTED: &str = "certificate_rejected";
 /// The certificate expires soon, or has expired.
 pub const CERTIFICATE_EXPIRES: &str = "certificate_expires";
+/// A user's credentials were taken back.
+pub const USER_REVOKED: &str = "user_revoked";
 /// No connection can be accepted at present.
 pub const ACCEPT_FAILED: &str = "accept_failed";
 /// Others than its owner can open a file that holds secrets.
@@ -106,6 +108,7 @@ pub const ALL: &[&str] = &[
     CERTIFICATE_RELOADED,
     CERTIFICATE_REJECTED,
     CERTIFICATE_EXPIRES,
+    USER_REVOKED,
     ACCEPT_FAILED,
     ADDRESS_FULL,
     FILE_EXPOSED,

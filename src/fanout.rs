@@ -194,6 +194,11 @@ pub(crate) enum Command {
         silence: Duration,
         answer: oneshot::Sender<usize>,
     },
+    /// Ends all streams of a user whose credentials were taken back; answers how many.
+    Revoke {
+        user: Arc<str>,
+        answer: oneshot::Sender<usize>,
+    },
     /// Says bye to every stream; answers when none is left.
     Drain(oneshot::Sender<()>),
     Stop,
@@ -334,6 +339,13 @@ impl Fanout {
             answer,
         });
         reaped.await.unwrap_or(0)
+    }
+
+    /// Ends all streams of a user whose credentials were taken back; how many they were.
+    pub(crate) async fn revoke(&self, user: Arc<str>) -> usize {
+        let (answer, ended) = oneshot::channel();
+        self.inbox.put(Command::Revoke { user, answer });
+        ended.await.unwrap_or(0)
     }
 
     /// Says bye to every stream and waits until all have gone.

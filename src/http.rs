@@ -29,6 +29,7 @@ mod sign_in;
 mod status;
 mod stream;
 mod tickets;
+mod users;
 mod webhooks;
 
 use std::borrow::Cow;
@@ -114,6 +115,7 @@ fn api_routes(alias: Option<&str>) -> Vec<Route> {
         get("/keys", Admin, keys::list),
         post("/keys", Admin, keys::create),
         delete("/keys/{name}", Admin, keys::revoke),
+        post("/users/{user}/revoke", Admin, users::revoke),
         get("/webhooks", Admin, webhooks::list),
         post("/webhooks", Admin, webhooks::create),
         get("/webhooks/{id}", Admin, webhooks::one),
@@ -326,8 +328,8 @@ impl FromRef<Api> for Proxies {
 }
 
 /// The hub's routes for any axum application: `merge` or `nest` them. They have no fallback and take no path but
-/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/webhooks`, `/campanile.js`, `/react.js`, `/openapi.json`, what is below
-/// those, and the configured alias.
+/// `/notifications`, `/deliveries`, `/reminders`, `/queue`, `/audit`, `/keys`, `/users`, `/webhooks`, `/campanile.js`, `/react.js`,
+/// `/openapi.json`, what is below those, and the configured alias.
 ///
 /// Streams go through the application's own server; behind [`crate::server::serve`] the hub takes their sockets over.
 ///

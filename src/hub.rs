@@ -12,6 +12,7 @@ mod pruning;
 mod publishing;
 mod reading;
 mod reminding;
+mod revoking;
 mod subscribe;
 mod waiting;
 mod webhooks;
@@ -55,6 +56,7 @@ pub use self::pruning::PruneError;
 pub use self::publishing::{PublishError, Published, Receipt};
 pub use self::reading::ReadError;
 pub use self::reminding::{Named, Sweep};
+pub use self::revoking::UserRevoked;
 pub use self::subscribe::{Subscribe, SubscribeError, Subscription};
 pub use self::webhooks::TestError;
 pub use crate::rate::OverRate;
@@ -131,6 +133,8 @@ impl Hub {
             log,
         } = opened;
         authenticator.keys().load(store.keys().await?);
+        let revoked = store.revoked_users().await?;
+        authenticator.revocations().add(revoked);
         let max_streams = match config.stream.max {
             0 => descriptors_for_streams(),
             max => max,

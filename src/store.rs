@@ -54,6 +54,9 @@ pub const MAX_COUNTED: u64 = 1_000_000;
 /// The most notifications that may be held back at a time.
 pub const MAX_SCHEDULED: usize = 1_000_000;
 
+/// Users whose credentials were taken back, each with the latest moment.
+pub type RevokedUsers = Vec<(Arc<str>, Timestamp)>;
+
 /// What the store answers an [`Store::append`] with, for each notification in order.
 pub type Appended = Result<Placed, Refused>;
 
@@ -680,6 +683,12 @@ pub trait Store: Inboxes + Outbox + Reminders {
 
     /// Revokes a key; false if there is none of that name that is not revoked.
     fn revoke_key(&self, name: String, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>>;
+
+    /// Keeps from when on a user's credentials count again; an earlier moment does not replace a later one.
+    fn revoke_user(&self, user: Arc<str>, at: Timestamp) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Every user whose credentials were ever taken back, with the latest moment.
+    fn revoked_users(&self) -> BoxFuture<'_, Result<RevokedUsers, StoreError>>;
 
     /// Resolves when the store found itself damaged: the hub then stops.
     fn damaged(&self) -> BoxFuture<'_, String>;

@@ -593,6 +593,14 @@ impl Stream {
         }
     }
 
+    /// The same for one that may be sent nothing more: where its socket takes nothing now, it is cut off without the word.
+    pub(crate) fn end_at_once(&mut self, reason: Bye, retry: Duration, now: Timestamp) {
+        self.end(reason, retry, now);
+        if self.pending.is_some() {
+            self.phase = Phase::Over;
+        }
+    }
+
     /// Whether its time has come, and why.
     pub(crate) fn lapsed(&self, now: Timestamp) -> Option<Bye> {
         (self.ends_at <= now).then_some(self.ends_because)

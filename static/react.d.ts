@@ -30,15 +30,22 @@ export interface NotificationSSE<Data = unknown> {
   readonly isConnected: boolean;
   /** What the hub said at the last `connected`; null before the first. It stays while the connection is away. */
   readonly connectionInfo: ConnectionInfo | null;
-  /** Connects anew at once: after signing in as somebody else, or after a fatal error. */
+  /**
+   * Connects anew at once, with credentials asked anew: after a fatal error, or when somebody else has signed in by the same
+   * cookie or `getToken`. (Another `token` is another connection by itself.)
+   */
   readonly reconnect: () => void;
   /** How many of the inbox are unread, not only of the list; null before the hub has said so. */
   readonly unread: Unread | null;
-  /** The newest of the inbox and what has come since, by time, newest first, each once; broadcasts too, which no inbox has. */
+  /**
+   * The newest of the inbox, at most 100, and what has come since: by time, newest first, each once. Broadcasts are in it,
+   * which no inbox has; what is ephemeral is not, and only `onNotification` hears of it.
+   */
   readonly notifications: readonly ListedNotification<Data>[];
   /**
    * Marks one read, at once on this page, on all others as the hub tells them. If the hub refuses, the page takes it back,
-   * `onError` hears of it, and the promise rejects. One that is in no inbox is read on this page only.
+   * `onError` hears of it, and the promise rejects; whoever does not wait for it causes no unhandled rejection. One that
+   * is in no inbox, such as a broadcast, is read on this page only.
    */
   readonly markRead: (notificationId: string) => Promise<void>;
   /** The same for all that this page has received. */

@@ -108,7 +108,8 @@ class Feed {
     const known = this.#list.find((item) => item.notificationId === id);
     if (known && this.#isRead(known)) return;
     const by = (step) => (unread) => (known && Number.isInteger(unread) ? Math.max(unread + step, 0) : unread);
-    await this.#mark([id], by(-1), by(1), () => this.#connection.markRead(id));
+    // 404: it is in no inbox, as a broadcast is in none, and has no mark but the one here.
+    await this.#mark([id], by(-1), by(1), () => this.#connection.markRead(id), 404);
   }
 
   async markAllRead() {
@@ -119,8 +120,11 @@ class Feed {
     await this.#mark(ids, () => 0, () => unread, () => this.#connection.markAllRead(upTo));
   }
 
-  /** Shows these as read and `fewer` unread while the hub is asked to mark them; takes it back if it refuses. */
-  async #mark(ids, fewer, asBefore, send) {
+  /**
+   * Shows these as read and `fewer` unread while the hub is asked to mark them. If it refuses, takes that back; but with the
+   * status `uncounted` it has said no more than that they are not in its count.
+   */
+  async #mark(ids, fewer, asBefore, send, uncounted) {
     const mark = new Set(ids);
     const counts = this.#counts;
     this.#marks.add(mark);
@@ -132,8 +136,7 @@ class Feed {
       refused = error;
     }
     this.#marks.delete(mark);
-    // 404: it is in no inbox, as a broadcast is in none, and has no mark but the one here.
-    const stays = !refused || refused.status === 404;
+    const stays = !refused || (uncounted && refused.status === uncounted);
     if (stays) this.#list = this.#list.map((item) => (mark.has(item.notificationId) ? { ...item, read: true } : item));
     // A count that came meanwhile is the hub's, and never had a mark in it that was refused.
     this.#show(refused && counts === this.#counts ? { unread: asBefore(this.snapshot.unread) } : {});
@@ -143,12 +146,13 @@ class Feed {
   }
 
   #connected({ userId }) {
-    if (this.#userId !== userId) {
+    const isOther = this.#userId !== userId;
+    if (isOther) {
       this.#list = [];
       this.#loaded = false;
     }
     this.#userId = userId;
-    this.#show();
+    this.#show(isOther ? { unread: null } : {});
     if (!this.#loaded) this.#load();
   }
 

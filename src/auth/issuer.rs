@@ -141,6 +141,11 @@ impl Issuer {
         }
     }
 
+    /// Whether it has this very name.
+    pub(super) fn is_called(&self, name: Option<&str>) -> bool {
+        self.name.is_some() && self.name.as_deref() == name
+    }
+
     /// The set that it publishes its keys in, if it does.
     pub(super) fn jwks(&self) -> Option<&Arc<Jwks>> {
         match &self.keys {
@@ -179,6 +184,7 @@ impl Issuer {
                 id,
                 roles,
                 expires_at,
+                issued_at: issued_at(&claims),
             },
         })
     }
@@ -230,6 +236,11 @@ impl Issuer {
             }
         }
     }
+}
+
+/// When the token was issued, if it says so in a way that can be read.
+pub(super) fn issued_at(claims: &Claims) -> Option<Timestamp> {
+    claims.get("iat").and_then(claims::moment)
 }
 
 /// When the token ends, unless that or its beginning keeps it from being used now.

@@ -24,7 +24,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::claims::{self, Claims};
-use super::issuer::{Checked, lasts};
+use super::issuer::{Checked, issued_at, lasts};
 use super::secret::base64url;
 use super::{AuthError, Scopes, User};
 use crate::clock::Timestamp;
@@ -153,6 +153,7 @@ impl Sessions {
                 roles: claims::usable_roles(&id, roles),
                 id,
                 expires_at,
+                issued_at: issued_at(&claims),
             },
         })
     }

@@ -225,6 +225,13 @@ impl Table {
                     let reaped = self.reap(&user, silence, now);
                     let _ = answer.send(reaped);
                 }
+                Command::Revoke { user, answer } => {
+                    let retry = self.retry();
+                    let ended = self.each_of(&user, |stream, _| {
+                        stream.end_at_once(Bye::Revoked, retry, Timestamp::now());
+                    });
+                    let _ = answer.send(ended);
+                }
                 Command::Drain(answer) => {
                     self.draining = true;
                     self.drained.push(answer);
@@ -402,14 +409,15 @@ impl Table {
         before - self.open
     }
 
-    /// Lets `act` work on each stream of a user.
-    fn each_of(&mut self, user: &Arc<str>, act: impl Fn(&mut Stream, &mut Verdicts)) {
+    /// Lets `act` work on each stream of a user; how many they are.
+    fn each_of(&mut self, user: &Arc<str>, act: impl Fn(&mut Stream, &mut Verdicts)) -> usize {
         let mut slots = Vec::new();
         let user = Recipient::User(Arc::clone(user));
         self.parts.registry.each(&user, |slot| slots.push(slot));
-        for slot in slots {
-            self.with(slot, None, &act);
+        for slot in &slots {
+            self.with(*slot, None, &act);
         }
+        slots.len()
     }
 
     fn place(&mut self) -> Address {

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use super::table::Table;
 use crate::clock::Timestamp;
 use crate::registry::Slot;
-use crate::sse::Frame;
+use crate::sse::{Bye, Frame};
 use crate::stream::End;
 
 /// How finely heartbeats and ends are spread over time.
@@ -38,8 +38,11 @@ impl Table {
             self.ends.pop_first();
             let retry = self.retry();
             self.with_address(address, |stream, _| {
-                if let Some(reason) = stream.lapsed(wall) {
-                    stream.end(reason, retry, wall);
+                match stream.lapsed(wall) {
+                    // Whoever may be sent nothing more does not get to choose when to read the rest.
+                    Some(Bye::TokenExpired) => stream.end_at_once(Bye::TokenExpired, retry, wall),
+                    Some(reason) => stream.end(reason, retry, wall),
+                    None => {}
                 }
             });
         }

@@ -17,7 +17,7 @@ use super::client::{self, Peer};
 use super::handover::{ConnectionBody, Handover, SocketOffer};
 use super::problem::Problem;
 use crate::address::Proxies;
-use crate::auth::Caller;
+use crate::auth::{AuthError, Caller};
 use crate::config::Config;
 use crate::hub::{Hub, Subscribe, SubscribeError};
 use crate::sse::{self, Bye};
@@ -140,12 +140,16 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
         SubscribeError::Rush | SubscribeError::Full | SubscribeError::Store(_) => {
             (Bye::Busy, spread.draw())
         }
+        SubscribeError::Revoked => {
+            return Problem::unauthorized(AuthError::UserRevoked).into_response();
+        }
     };
     if accepts_event_stream(headers) {
         return event_stream(Body::from(sse::refusal(reason, retry)));
     }
     match error {
         SubscribeError::Draining => Problem::draining(),
+        SubscribeError::Revoked => Problem::unauthorized(AuthError::UserRevoked),
         SubscribeError::TooManyStreams => {
             Problem::too_many("this user holds as many streams as one may", retry)
         }

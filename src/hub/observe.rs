@@ -99,15 +99,17 @@ impl From<&store::Refused> for Refused {
     }
 }
 
-impl From<&SubscribeError> for Shut {
-    fn from(error: &SubscribeError) -> Self {
+impl Shut {
+    /// None where it was the credentials: nobody was shut out.
+    pub(super) fn of(error: &SubscribeError) -> Option<Self> {
         match error {
-            SubscribeError::Draining => Self::Draining,
-            SubscribeError::TooManyStreams => Self::User,
-            SubscribeError::AddressFull => Self::Address,
-            SubscribeError::Rush => Self::Rush,
-            SubscribeError::Full => Self::Full,
-            SubscribeError::Store(_) => Self::Store,
+            SubscribeError::Draining => Some(Self::Draining),
+            SubscribeError::TooManyStreams => Some(Self::User),
+            SubscribeError::AddressFull => Some(Self::Address),
+            SubscribeError::Rush => Some(Self::Rush),
+            SubscribeError::Full => Some(Self::Full),
+            SubscribeError::Store(_) => Some(Self::Store),
+            SubscribeError::Revoked => None,
         }
     }
 }

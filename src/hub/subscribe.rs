@@ -19,6 +19,7 @@ use crate::clock::Timestamp;
 use crate::events;
 use crate::fanout::{Admission, Piped};
 use crate::log::{Cursor, Position};
+use crate::metrics::Shut;
 use crate::registry::NoPlace;
 use crate::sink::PIPE_BYTES;
 use crate::sse::{Bye, Connected, Frame, Framing, GapScope, Naming};
@@ -40,7 +41,7 @@ pub struct Subscribe {
     pub unnamed: bool,
 }
 
-/// Why there is no stream. All of these pass.
+/// Why there is no stream. All of these pass but one.
 #[derive(Clone, Debug, thiserror::Error)]
 pub enum SubscribeError {
     /// The hub is stopping.
@@ -58,6 +59,9 @@ pub enum SubscribeError {
     /// The hub has as many streams as it may have.
     #[error("the hub has too many streams open")]
     Full,
+    /// What the user has presented was revoked meanwhile. This one does not pass.
+    #[error("the user was revoked")]
+    Revoked,
     /// The store did not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -79,10 +83,14 @@ impl Hub {
     /// Opens a stream. When this returns, everything published from then on reaches it.
     ///
     /// # Errors
-    /// [`SubscribeError`]; all of its cases pass, so clients are told to come back.
+    /// [`SubscribeError`]; its cases pass, so clients are told to come back, but for [`SubscribeError::Revoked`].
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
         let opened = self.open(subscribe).await;
-        opened.inspect_err(|refusal| self.0.metrics.shut(refusal.into()))
+        opened.inspect_err(|refusal| {
+            if let Some(reason) = Shut::of(refusal) {
+                self.0.metrics.shut(reason);
+            }
+        })
     }
 
     async fn open(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
@@ -100,8 +108,8 @@ impl Hub {
             unnamed,
         } = subscribe;
         let viewer = Viewer {
-            user: user.id,
-            roles: user.roles,
+            user: Arc::clone(&user.id),
+            roles: Arc::clone(&user.roles),
         };
         let registration = match hub.registry.reserve(viewer.clone(), address, now) {
             Err(NoPlace::User)
@@ -137,6 +145,12 @@ impl Hub {
             .admit(registration, naming, ends)
             .await
             .ok_or(SubscribeError::Draining)?;
+        // Whoever is revoked from here on is found among the streams; who was revoked since their token was checked is
+        // found here.
+        let revocations = hub.authenticator.revocations();
+        if revocations.check(&user).is_err() {
+            return Err(SubscribeError::Revoked);
+        }
 
         let head = admission.fanned;
         let (cursor, foreign) = match cursor.map_or(Cursor::None, |text| hub.epoch.locate(&text)) {

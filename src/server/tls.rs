@@ -194,7 +194,9 @@ async fn serve_http1(
         }
         wire.begin();
         let ended = Pin::new(&mut connection).poll(context);
-        wire.pause();
+        if ended.is_pending() {
+            wire.pause();
+        }
         ended
     })
     .await;

@@ -98,6 +98,7 @@ impl AsyncWrite for Watched {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.wire.shut();
         Poll::Ready(SockRef::from(&*self.socket).shutdown(Shutdown::Write))
     }
 }

@@ -6,7 +6,6 @@
 //! its end and the socket took all that it had. From then on what was handed over before is with the kernel, and
 //! acknowledged once the kernel's queue has come past it.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::net::TcpStream;
@@ -17,14 +16,21 @@ use super::send_queue;
 #[derive(Debug)]
 pub(crate) struct Wire {
     socket: Arc<TcpStream>,
+    progress: Mutex<Progress>,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Progress {
     /// Bytes that the kernel took, ever.
-    written: AtomicU64,
+    written: u64,
     /// The last write was not taken whole.
-    blocked: AtomicBool,
+    blocked: bool,
+    /// Nothing more is written. The kernel counts that as a byte of its queue.
+    shut: bool,
     /// How often the task has begun to work.
-    begun: AtomicU64,
-    /// The last of these after which nothing was held back.
-    settled: AtomicU64,
+    begun: u64,
+    /// The last time of these after which nothing was held back, and how much was written by then.
+    settled: Mark,
 }
 
 /// How much of one stream's bytes the peer has acknowledged. Its pipe's two ends share it.
@@ -36,14 +42,14 @@ pub(crate) struct Receipts {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Bytes that were handed to the connection, ever, and the work at whose end they are with the kernel.
+    /// Bytes of the stream that were handed to the connection, ever; and the work after which they are with the kernel.
     handed: Mark,
-    /// Some of them that are with the kernel, and how much the kernel had been given by then.
+    /// Some of them that are with the kernel; and how much had been written to it by then.
     with_kernel: Option<Mark>,
     acknowledged: u64,
 }
 
-/// So many bytes of a stream, up to some point of its connection.
+/// So many bytes, and a point at which that holds.
 #[derive(Clone, Copy, Debug, Default)]
 struct Mark {
     bytes: u64,
@@ -52,37 +58,50 @@ struct Mark {
 
 impl Wire {
     pub(crate) fn new(socket: Arc<TcpStream>) -> Arc<Self> {
-        Arc::new(Self {
-            socket,
-            written: AtomicU64::new(0),
-            blocked: AtomicBool::new(false),
-            begun: AtomicU64::new(0),
-            settled: AtomicU64::new(0),
-        })
+        let progress = Mutex::default();
+        Arc::new(Self { socket, progress })
     }
 
     /// The kernel took so many bytes.
     pub(crate) fn took(&self, bytes: usize) {
-        self.written.fetch_add(bytes as u64, Ordering::Release);
-        self.blocked.store(false, Ordering::Release);
+        let mut progress = lock(&self.progress);
+        progress.written += bytes as u64;
+        progress.blocked = false;
     }
 
     /// The kernel took nothing.
     pub(crate) fn blocked(&self) {
-        self.blocked.store(true, Ordering::Release);
+        lock(&self.progress).blocked = true;
+    }
+
+    /// Nothing more is written.
+    pub(crate) fn shut(&self) {
+        lock(&self.progress).shut = true;
     }
 
     /// The connection's task begins to work.
     pub(crate) fn begin(&self) {
-        self.begun.fetch_add(1, Ordering::AcqRel);
+        lock(&self.progress).begun += 1;
     }
 
-    /// It has done what there was to do.
+    /// It has done what there was to do, and waits for more.
     pub(crate) fn pause(&self) {
-        if !self.blocked.load(Ordering::Acquire) {
-            let begun = self.begun.load(Ordering::Acquire);
-            self.settled.store(begun, Ordering::Release);
+        let mut progress = lock(&self.progress);
+        if !progress.blocked {
+            progress.settled = Mark {
+                bytes: progress.written,
+                at: progress.begun,
+            };
         }
+    }
+
+    /// How far it has come, and how much of what was written the peer has acknowledged; none where the kernel does not tell.
+    fn look(&self) -> Option<(Progress, u64)> {
+        // In this order: what is written meanwhile is in the queue and does not count.
+        let progress = *lock(&self.progress);
+        let queued = send_queue(&*self.socket)? as u64;
+        let queued = queued.saturating_sub(u64::from(progress.shut));
+        Some((progress, progress.written.saturating_sub(queued)))
     }
 }
 
@@ -93,52 +112,45 @@ impl Receipts {
         let _ = self.wire.set(Arc::clone(wire));
     }
 
-    /// Bytes were handed to the connection while its task works, and will be written before that pauses.
+    /// Bytes were handed to the connection by its task, which writes them before it pauses.
     pub(crate) fn handed_within(&self, bytes: usize) {
         self.handed(bytes, 0);
     }
 
-    /// Bytes were handed to the connection from outside of its task: it will have seen them all when it has worked next.
+    /// Bytes were handed to the connection by another task: they are written when its own has worked once more.
     pub(crate) fn handed_beside(&self, bytes: usize) {
         self.handed(bytes, 1);
     }
 
     fn handed(&self, bytes: usize, later: u64) {
-        let begun = self
-            .wire
-            .get()
-            .map(|wire| wire.begun.load(Ordering::Acquire));
-        let mut state = self.lock();
+        let begun = self.wire.get().map(|wire| lock(&wire.progress).begun);
+        let mut state = lock(&self.state);
         state.handed.bytes += bytes as u64;
         state.handed.at = begun.unwrap_or(0) + later;
     }
 
     /// How many bytes are acknowledged; none where nobody can tell.
     pub(super) fn acknowledged(&self) -> Option<u64> {
-        let wire = self.wire.get()?;
-        // In this order: what has settled by now is part of what was written by then, and of what the queue holds or not.
-        let settled = wire.settled.load(Ordering::Acquire);
-        let written = wire.written.load(Ordering::Acquire);
-        let queued = send_queue(&*wire.socket)? as u64;
-        let taken = written.saturating_sub(queued);
-        let mut state = self.lock();
-        if state.with_kernel.is_some_and(|mark| mark.at <= taken) {
-            let mark = state.with_kernel.take();
-            state.acknowledged = mark.map_or(0, |mark| mark.bytes);
+        let (Progress { settled, .. }, taken) = self.wire.get()?.look()?;
+        let mut state = lock(&self.state);
+        if let Some(mark) = state.with_kernel.take_if(|mark| mark.at <= taken) {
+            state.acknowledged = mark.bytes;
         }
-        if state.handed.at <= settled {
-            if queued == 0 {
+        if state.handed.at <= settled.at {
+            let bytes = state.handed.bytes;
+            if settled.bytes <= taken {
                 state.with_kernel = None;
-                state.acknowledged = state.handed.bytes;
-            } else if state.with_kernel.is_none() {
-                let bytes = state.handed.bytes;
-                state.with_kernel = Some(Mark { bytes, at: written });
+                state.acknowledged = bytes;
+            } else {
+                let at = settled.bytes;
+                state.with_kernel.get_or_insert(Mark { bytes, at });
             }
         }
         Some(state.acknowledged)
     }
+}
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+/// Nobody panics while holding it: there is nothing in there but numbers.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -53,6 +53,7 @@ mod reading;
 mod references;
 mod reminders;
 mod restore;
+mod revocations;
 mod scheduled;
 mod schema;
 mod sending;
@@ -86,7 +87,8 @@ use self::writer::{Append, Errand, Job, Release, Writer};
 use super::{
     Aged, Agenda, Appended, Asked, Cancel, Cancelled, Claim, Commits, Conflict, Counts, Duplicate,
     DuplicateQuery, HANDOVER_COMMITS, OpenStoreError, Opened, Page, PageQuery, Pruned, Reclaimed,
-    Released, Retention, RetrySchedule, Start, StartQuery, Store, StoreError, Verdicts,
+    Released, Retention, RetrySchedule, RevokedUsers, Start, StartQuery, Store, StoreError,
+    Verdicts,
 };
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
@@ -574,6 +576,15 @@ impl Store for SqliteStore {
 
     fn revoke_key(&self, name: String, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.write(move |c| keys::revoke(c, &name, now)).boxed()
+    }
+
+    fn revoke_user(&self, user: Arc<str>, at: Timestamp) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.write(move |c| revocations::insert(c, &user, at))
+            .boxed()
+    }
+
+    fn revoked_users(&self) -> BoxFuture<'_, Result<RevokedUsers, StoreError>> {
+        self.readers.ask(revocations::all).boxed()
     }
 
     fn damaged(&self) -> BoxFuture<'_, String> {

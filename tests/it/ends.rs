@@ -149,6 +149,7 @@ async fn a_hub_that_is_closed_refuses_what_comes_later_and_keeps_nobody_waiting(
             id: "ann".into(),
             roles: [].into(),
             expires_at: Timestamp::MAX,
+            issued_at: None,
         },
         cursor: None,
         address: None,

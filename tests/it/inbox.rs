@@ -284,6 +284,7 @@ async fn an_application_that_embeds_the_hub_lists_inboxes_too() {
         id: "ann".into(),
         roles: Arc::new([]),
         expires_at: Timestamp::MAX,
+        issued_at: None,
     };
     let listed = async |limit, before| {
         let query = InboxQuery {

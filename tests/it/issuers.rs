@@ -212,6 +212,18 @@ fn another_realms_token_opens_nothing() {
 }
 
 #[test]
+fn an_issuer_without_a_name_does_not_speak_for_one_that_has_one() {
+    let nameless = SigningKey::new("nameless", Algorithm::ES256);
+    let hub = hub().knows(&jwks(&[&nameless]), |issuer| issuer.issuer = None);
+    for anybody in [json!({"iss": null}), json!({"iss": "https://shop.example"})] {
+        let caller = hub.caller(&nameless.sign(&claims(anybody)));
+        assert_eq!(&*caller.expect("a caller").publisher(), "user:jwt/42");
+    }
+    let as_the_realm = nameless.sign(&claims(json!({})));
+    hub.refuses(&as_the_realm, AuthError::UnknownKeyId);
+}
+
+#[test]
 fn nobody_else_speaks_as_the_hub_itself() {
     let as_the_hub = json!({"iss": "campanile", "scope": "admin", "aud": null});
     hub().refuses(&RSA.sign(&claims(as_the_hub.clone())), AuthError::Algorithm);

@@ -1,6 +1,8 @@
 //! What is secret stands nowhere but where it belongs: not in the log at its loudest, not in an answer, a metric, a store's
 //! file or what a program prints for its programmers. And its files are their owner's alone, or the hub says so.
 
+mod signing_in;
+
 use std::fmt::Debug;
 use std::fs::Permissions;
 use std::os::unix::fs::PermissionsExt;

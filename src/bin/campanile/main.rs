@@ -22,6 +22,7 @@ mod queue;
 mod reach;
 mod remind;
 mod restore;
+mod revoke;
 mod send;
 mod serve;
 mod settings;
@@ -63,6 +64,7 @@ Examples:
   campanile listen --user 42                       follow what is for user 42, a JSON line each
   campanile key create --name billing --scope publish
   campanile inbox --user 42                        what they find when they come, and what of it is read
+  campanile revoke --user 42                       end their streams, refuse what was issued to them
   campanile why CNC-1126-0001                      what became of it, and why somebody did not get it
   campanile webhook add https://example.com/hook   tell another program what nobody took
   campanile backup monday.db                       copy the store, whether the hub runs or not
@@ -92,6 +94,7 @@ enum Command {
     Token(token::Args),
     Key(key::Args),
     Inbox(inbox::Args),
+    Revoke(revoke::Args),
     Why(why::Args),
     Webhook(webhook::Args),
     Remind(remind::Args),
@@ -132,6 +135,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Listen(args) => block_on(one_thread(), listen::run(args, &settings)),
         Command::Key(args) => block_on(one_thread(), key::run(args, &settings)),
         Command::Inbox(args) => block_on(one_thread(), inbox::run(args, &settings)),
+        Command::Revoke(args) => block_on(one_thread(), revoke::run(args, &settings)),
         Command::Why(args) => block_on(one_thread(), why::run(args, &settings)),
         Command::Webhook(args) => block_on(one_thread(), webhook::run(args, &settings)),
         Command::Remind(args) => block_on(one_thread(), remind::run(args, &settings)),

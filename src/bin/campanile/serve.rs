@@ -50,8 +50,6 @@ pub(crate) struct Args {
     /// [default: none].
     #[arg(long, value_name = "BLOCKS")]
     webhook_allow: Option<String>,
-    #[command(flatten)]
-    issuer: IssuerArgs,
     /// The secret of a site with NextAuth.js or Auth.js, whose sessions then count here. Others see it among the
     /// processes: better --nextauth-secret-file, or CAMPANILE_AUTH_NEXTAUTH_SECRET.
     #[arg(long, value_name = "SECRET")]
@@ -71,6 +69,9 @@ pub(crate) struct Args {
     /// How the log on stderr looks; CAMPANILE_LOG says what is in it.
     #[arg(long, value_name = "FORMAT", default_value = "text")]
     log_format: LogFormat,
+    // Last, because its heading stands over all that follows.
+    #[command(flatten)]
+    issuer: IssuerArgs,
 }
 
 const AFTER_HELP: &str = "\

@@ -6,12 +6,13 @@
 use rusqlite::Connection;
 
 /// Each version's step, from 1 on.
-const STEPS: [&str; 5] = [
+const STEPS: [&str; 6] = [
     include_str!("schema/1.sql"),
     include_str!("schema/2.sql"),
     include_str!("schema/3.sql"),
     include_str!("schema/4.sql"),
     include_str!("schema/5.sql"),
+    include_str!("schema/6.sql"),
 ];
 
 /// The version that this Campanile reads and writes.
@@ -19,7 +20,7 @@ const STEPS: [&str; 5] = [
 pub(super) const VERSION: i64 = STEPS.len() as i64;
 
 /// The tables of [`VERSION`].
-pub(super) const TABLES: [&str; 20] = [
+pub(super) const TABLES: [&str; 21] = [
     "api_key",
     "audience",
     "counter",
@@ -35,6 +36,7 @@ pub(super) const TABLES: [&str; 20] = [
     "reference_counter",
     "reminded",
     "reminder",
+    "revocation",
     "scheduled",
     "throttle",
     "webhook",

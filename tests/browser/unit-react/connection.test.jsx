@@ -4,10 +4,10 @@ import { Component, StrictMode, useLayoutEffect, useState, version } from "react
 import { version as domVersion } from "react-dom";
 import { hydrateRoot } from "react-dom/client";
 import { renderToString } from "react-dom/server";
-import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 
 import { Bell, render, unmountAll, until } from "./page.jsx";
-import { ScriptedHub } from "./scripted-hub.mjs";
+import { ScriptedHub, closeAll } from "./scripted-hub.mjs";
 
 let hub;
 
@@ -15,10 +15,9 @@ beforeEach(async () => {
   hub = await ScriptedHub.start();
 });
 
-afterEach(async () => {
-  unmountAll();
-  await hub.close();
-});
+afterEach(unmountAll);
+
+afterAll(() => closeAll(until));
 
 const isLive = (page, name) => until(() => expect(page.shows(name)?.isConnected).toBe(true));
 
@@ -71,22 +70,17 @@ describe("one connection", () => {
 
   test("another hub and another token are another connection, with what it asks for", async () => {
     const other = await ScriptedHub.start();
-    try {
-      const page = render([
-        <Bell key="a" name="a" url={hub.url} token="one" />,
-        <Bell key="b" name="b" url={hub.url} token="two" />,
-        <Bell key="c" name="c" url={other.url} token="one" />,
-      ]);
-      await Promise.all(["a", "b", "c"].map((name) => isLive(page, name)));
-      expect(hub.streams.map(({ headers }) => headers.authorization).sort()).toEqual(["Bearer one", "Bearer two"]);
-      expect(other.streams.map(({ headers }) => headers.authorization)).toEqual(["Bearer one"]);
-      other.notify(1);
-      await until(() => expect(page.shows("c").messages).toEqual(["m1*"]));
-      expect(page.shows("a").messages).toEqual([]);
-    } finally {
-      unmountAll();
-      await other.close();
-    }
+    const page = render([
+      <Bell key="a" name="a" url={hub.url} token="one" />,
+      <Bell key="b" name="b" url={hub.url} token="two" />,
+      <Bell key="c" name="c" url={other.url} token="one" />,
+    ]);
+    await Promise.all(["a", "b", "c"].map((name) => isLive(page, name)));
+    expect(hub.streams.map(({ headers }) => headers.authorization).sort()).toEqual(["Bearer one", "Bearer two"]);
+    expect(other.streams.map(({ headers }) => headers.authorization)).toEqual(["Bearer one"]);
+    other.notify(1);
+    await until(() => expect(page.shows("c").messages).toEqual(["m1*"]));
+    expect(page.shows("a").messages).toEqual([]);
   });
 
   test("it is closed once the last component is gone, a moment later", async () => {
@@ -113,6 +107,14 @@ describe("one connection", () => {
     hub.notify(10_000, { message: "while nobody looked" });
     page.render(<Bell key="again" url={hub.url} />);
     await until(() => expect(page.shows()?.messages).toEqual(["while nobody looked*", "the last*", "m1*"]));
+
+    // The moment is over when one that was left later is closed.
+    const other = await ScriptedHub.start();
+    const elsewhere = render(<Bell url={other.url} />);
+    await isLive(elsewhere);
+    elsewhere.unmount();
+    await until(() => expect(other.open).toHaveLength(0));
+    expect(hub.open).toHaveLength(1);
     expect(hub.streams).toHaveLength(1);
     expect(hub.count("GET /notifications")).toBe(1);
   });
@@ -138,7 +140,9 @@ describe("one connection", () => {
     await until(() => expect(hub.streams).toHaveLength(2));
     expect(hub.streams[1].headers["last-event-id"]).toBe("e-5");
     await until(() => expect(hub.open).toHaveLength(1));
-    expect(page.shows().messages).toEqual(["m5*"]);
+    hub.notify(6);
+    await until(() => expect(page.shows().messages).toEqual(["m6*", "m5*"]));
+    expect(hub.count("GET /notifications")).toBe(1);
   });
 });
 
@@ -159,6 +163,18 @@ describe("handlers and functions", () => {
     hub.cut();
     await until(() => expect(hub.streams).toHaveLength(2));
     expect(hub.streams.map(({ headers }) => headers.authorization)).toEqual(["Bearer token 1", "Bearer token 3"]);
+  });
+
+  test("getToken is that of the component that came last", async () => {
+    const bell = (name) => <Bell key={name} name={name} url={hub.url} getToken={() => name} />;
+    const page = render([bell("first")]);
+    await isLive(page, "first");
+    page.render([bell("first"), bell("last")]);
+    await isLive(page, "last");
+    await settle(page, "last");
+    hub.cut();
+    await until(() => expect(hub.streams).toHaveLength(2));
+    expect(hub.streams.map(({ headers }) => headers.authorization)).toEqual(["Bearer first", "Bearer last"]);
   });
 
   test("onConnected tells of a connection that was there before the component, once under StrictMode", async () => {

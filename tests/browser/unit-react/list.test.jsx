@@ -1,9 +1,9 @@
 // The list behind the bell: the inbox, what came since, and what has been read.
 
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, afterEach, beforeEach, describe, expect, test } from "vitest";
 
 import { Bell, render, unmountAll, until } from "./page.jsx";
-import { ScriptedHub, item } from "./scripted-hub.mjs";
+import { ScriptedHub, closeAll, item } from "./scripted-hub.mjs";
 
 let hub;
 let errors;
@@ -15,16 +15,22 @@ beforeEach(async () => {
   promises = [];
 });
 
-afterEach(async () => {
-  unmountAll();
-  await hub.close();
-});
+afterEach(unmountAll);
+
+afterAll(() => closeAll(until));
 
 const bell = (options) => (
   <Bell url={hub.url} onError={(error) => errors.push(error)} onPromise={(promise) => promises.push(promise)} {...options} />
 );
 
-const shows = (page, expected, name) => until(() => expect(page.shows(name)).toMatchObject(expected));
+/** Waits until the page shows what is expected. If it does not, `onError` may have been told why. */
+async function shows(page, expected, name) {
+  try {
+    await until(() => expect(page.shows(name)).toMatchObject(expected));
+  } catch (error) {
+    throw new Error(`${error.message}\n${errors.map(({ message, cause }) => `${message} ${cause?.stack}`)}`, { cause: error });
+  }
+}
 
 /** A page that shows these of the inbox, and the count. */
 async function opened(notifications, { unread = notifications.filter(({ read }) => !read).length, ...options } = {}) {
@@ -85,6 +91,18 @@ describe("the list", () => {
     expect(hub.streams).toHaveLength(1);
   });
 
+  test("has let go of what was beyond the limit, also when more are asked for afterwards", async () => {
+    hub.inbox = 404;
+    const page = render(bell({ limit: 2 }));
+    await until(() => expect(errors).toHaveLength(1));
+    for (const n of [1, 2, 3]) hub.notify(n);
+    await shows(page, { messages: ["m3*", "m2*"] });
+    page.render(bell({ limit: 3, name: "three" }));
+    await shows(page, { messages: ["m3*", "m2*"] }, "three");
+    hub.notify(4);
+    await shows(page, { messages: ["m4*", "m3*", "m2*"] }, "three");
+  });
+
   test("is empty with a limit of 0, and asks nothing of the inbox", async () => {
     const heard = [];
     const page = render(bell({ limit: 0, onNotification: ({ message }) => heard.push(message) }));
@@ -112,11 +130,11 @@ describe("the list", () => {
   });
 
   test("is another's when the hub says that the user is another", async () => {
-    const page = await opened([item(1)]);
+    const page = await opened([item(1)], { unread: 5 });
     hub.userId = "7";
     hub.inbox = { notifications: [item(9, { message: "of 7" })], unread: 1, nextCursor: null };
     hub.cut();
-    await shows(page, { messages: ["of 7*"] });
+    await shows(page, { messages: ["of 7*"], unread: null });
   });
 });
 
@@ -245,11 +263,34 @@ describe("marking read", () => {
     await shows(page, { messages: ["m2", "m1*"], unread: 1 });
   });
 
+  test("all at once is taken back where a 404 says that there is no such route", async () => {
+    hub.mark = () => 404;
+    const page = await opened([item(1)]);
+    page.press("all");
+    await until(() => expect(errors).toHaveLength(1));
+    expect(errors[0]).toMatchObject({ status: 404 });
+    await shows(page, { messages: ["m1*"], unread: 1 });
+  });
+
   test("elsewhere is seen here: fewer are unread than are shown, so the inbox is asked which", async () => {
     const page = await opened([item(2), item(1)]);
     hub.inbox = { notifications: [item(2), item(1, { read: true })], unread: 1, nextCursor: null };
     hub.send("status", { unread: 1 });
     await shows(page, { messages: ["m2*", "m1"], unread: 1 });
     expect(hub.count("GET /notifications")).toBe(2);
+  });
+
+  test("elsewhere, while the inbox is being asked, has it asked once more", async () => {
+    const page = await opened([item(2), item(1)]);
+    const answer = deferred();
+    hub.inbox = answer.promise;
+    hub.send("status", { unread: 1 });
+    await until(() => expect(hub.count("GET /notifications")).toBe(2));
+    hub.send("status", { unread: 0 });
+    await shows(page, { unread: 0 });
+    hub.inbox = { notifications: [item(2, { read: true }), item(1, { read: true })], unread: 0, nextCursor: null };
+    answer.resolve({ notifications: [item(2), item(1, { read: true })], unread: 1, nextCursor: null });
+    await shows(page, { messages: ["m2", "m1"], unread: 0 });
+    expect(hub.count("GET /notifications")).toBe(3);
   });
 });

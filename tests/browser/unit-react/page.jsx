@@ -35,7 +35,7 @@ export function unmountAll() {
 
 /** Waits until the assertions hold. */
 export function until(assertions) {
-  return vi.waitFor(assertions, { timeout: 20_000, interval: 5 });
+  return vi.waitFor(assertions, { timeout: 60_000, interval: 20 });
 }
 
 /**

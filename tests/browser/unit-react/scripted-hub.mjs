@@ -3,6 +3,16 @@
 import { once } from "node:events";
 import { createServer } from "node:http";
 
+const hubs = [];
+
+/** Closes all hubs once nobody is connected any more: what is left behind ends within a moment. */
+export async function closeAll(until) {
+  await until(() => {
+    if (hubs.some(({ open }) => open.length > 0)) throw new Error("somebody is still connected");
+  });
+  for (const hub of hubs.splice(0)) await hub.close();
+}
+
 export class ScriptedHub {
   /** Every answer to a request for the stream, ended ones too. */
   streams = [];
@@ -20,6 +30,7 @@ export class ScriptedHub {
     hub.#server = createServer((request, response) => hub.#answer(request, response));
     hub.#server.listen(0, "127.0.0.1");
     await once(hub.#server, "listening");
+    hubs.push(hub);
     hub.url = `http://127.0.0.1:${hub.#server.address().port}/notifications/stream`;
     return hub;
   }

@@ -15,7 +15,9 @@ const withReact = (major, modules) => ({
     root: at("."),
     environment: "jsdom",
     include: ["**/*.test.jsx"],
-    testTimeout: 60_000, // above every wait inside, so that those can say what was missing
+    // Above every wait inside, so that those can say what was missing.
+    testTimeout: 200_000,
+    hookTimeout: 200_000,
     env: { REACT: major },
   },
 });

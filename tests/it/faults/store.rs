@@ -17,8 +17,8 @@ use campanile::store::{
     Duplicate, DuplicateQuery, EndpointChange, InboxEntry, InboxSlice, Inboxes, Kept, ListQuery,
     Marked, Outbox, OutboxCounts, Page, PageQuery, Pruned, Reclaimed, ReclaimedWebhooks, Redeliver,
     Redelivered, Released, ReminderHistory, ReminderQuery, Reminders, Retention, RetrySchedule,
-    SettledWebhook, Start, StartQuery, Store, StoreError, Swept, Verdicts, Viewer, Webhook,
-    WebhookClaim, WebhookQuery,
+    RevokedUsers, SettledWebhook, Start, StartQuery, Store, StoreError, Swept, Verdicts, Viewer,
+    Webhook, WebhookClaim, WebhookQuery,
 };
 use campanile::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 use campanile::webhooks::{Attempt, Endpoint, Outgoing, Schedule};
@@ -215,6 +215,14 @@ impl Store for Faulty {
 
     fn revoke_key(&self, name: String, now: Timestamp) -> BoxFuture<'_, Result<bool, StoreError>> {
         self.store.revoke_key(name, now)
+    }
+
+    fn revoke_user(&self, user: Arc<str>, at: Timestamp) -> BoxFuture<'_, Result<(), StoreError>> {
+        self.store.revoke_user(user, at)
+    }
+
+    fn revoked_users(&self) -> BoxFuture<'_, Result<RevokedUsers, StoreError>> {
+        self.store.revoked_users()
     }
 
     fn damaged(&self) -> BoxFuture<'_, String> {

@@ -60,6 +60,8 @@ async fn answers_are_as_documented() {
     .await;
 
     ask(("issueTicket", "/notifications/stream/ticket"), None, 201).await;
+    ask(("revokeUser", "/users/7/revoke"), None, 200).await;
+    ask(("revokeUser", "/users/%00/revoke"), None, 404).await;
     let open = ask(("listConnections", "/notifications/connections"), None, 200).await;
     assert_eq!(open["connections"][0]["userId"], "42");
     let new_key = || Some(json!({"name": "billing/eu", "scopes": ["admin"]}));

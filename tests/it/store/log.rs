@@ -24,6 +24,7 @@ on_every_store!(
     what_has_expired_is_on_no_page,
     only_settled_entries_that_are_old_enough_are_pruned,
     pruning_goes_in_steps_and_raises_the_floor_of_its_kind_alone,
+    a_user_is_revoked_for_good_and_at_the_latest_moment,
     a_key_is_kept_once_and_revoked_once,
     a_closed_store_says_so,
 );
@@ -309,6 +310,20 @@ async fn pruning_goes_in_steps_and_raises_the_floor_of_its_kind_alone(place: &dy
     );
     let counts = store.counts().await.expect("counts");
     assert_eq!((counts.notifications, counts.broadcasts), (0, 0));
+}
+
+async fn a_user_is_revoked_for_good_and_at_the_latest_moment(place: &dyn Place) {
+    let store = place.open().store;
+    let at = Timestamp::from_millis;
+    for (user, moment) in [("42", 2_000), ("7", 1_000), ("42", 1_500), ("7", 3_000)] {
+        let kept = store.revoke_user(Arc::from(user), at(moment)).await;
+        kept.expect("kept");
+    }
+    store.close().await;
+    let mut revoked = place.open().store.revoked_users().await.expect("users");
+    revoked.sort();
+    let expected = [("42", at(2_000)), ("7", at(3_000))];
+    assert_eq!(revoked, expected.map(|(user, at)| (Arc::from(user), at)));
 }
 
 async fn a_key_is_kept_once_and_revoked_once(place: &dyn Place) {

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::*;
 
 /// The present version of the schema.
-const PRESENT: i64 = 5;
+const PRESENT: i64 = 6;
 
 #[tokio::test]
 async fn a_file_is_served_by_one_at_a_time() {
