@@ -115,7 +115,7 @@ function explained({ status, deliverAt, cancelledAt, cancelledBy, deliveries, ki
   const head =
     deliveries.length === 1
       ? null
-      : el("p", {}, `It was for ${many(deliveries.length, "recipient")}: ${counts.length === 1 ? `each ${EACH[counts[0][0]]}` : all}.`);
+      : el("p", {}, `It was for ${many(deliveries.length, "recipient")}: ${counts.length === 1 ? ALL[counts[0][0]] : all}.`);
   const wrong = sorted.filter(({ outcome }) => outcome !== "sent");
   const worth = wrong.length ? wrong : sorted.slice(0, 1);
   const sentences = deliveries.length > 1 && !wrong.length ? [] : worth.slice(0, EXPLAINED).map((one) => el("li", {}, why(one, kind)));
@@ -127,7 +127,14 @@ function explained({ status, deliverAt, cancelledAt, cancelledBy, deliveries, ki
 }
 
 const SAID = { failed: "did not take it", cancelled: "had it withdrawn", expired: "came too late", processing: "being asked after", pending: "owed it", sent: "got it" };
-const EACH = { ...SAID, processing: "is being asked after", pending: "is owed it" };
+const ALL = {
+  failed: "none took it",
+  cancelled: "it was withdrawn from all",
+  expired: "all came too late",
+  processing: "all are being asked after",
+  pending: "all are owed it",
+  sent: "all got it",
+};
 
 const inOrder = (deliveries) => [...deliveries].sort((a, b) => ORDER.indexOf(a.outcome) - ORDER.indexOf(b.outcome));
 
@@ -136,7 +143,7 @@ export function why({ recipient: to, outcome, reason, attempts, changedAt, nextA
   const who = el("b", {}, text(sentence(recipient(to))));
   const because = [reason, streams && ` (${count(streams.live)} at once, ${count(streams.behind)} from the log)`];
   const tried = attempts > 1 ? ` It was tried ${many(attempts, "time")}.` : "";
-  const at = changedAt && [", ", time(changedAt)];
+  const at = changedAt && [" (", time(changedAt), ")"];
   const next = {
     failed: ` Nobody is asked any more; it is theirs when they come back.`,
     pending: nextAt ? [" Asked after again at ", time(nextAt), "."] : "",

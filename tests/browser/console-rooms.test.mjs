@@ -70,7 +70,7 @@ test("what is wrong stands first, with what to do next and a way to the reason",
 
   await page.page.click("#diagnosis li:first-child .next a");
   await page.says("h1", /Shift changed/);
-  await page.says(".verdict", /11 recipients: each did not take it/);
+  await page.says(".verdict", /11 recipients: none took it/);
   await page.enter("queue");
   await page.page.click("#queue-deep");
   await page.says("#diagnosis li.fine", /Every page of the file was read, and is whole/);
