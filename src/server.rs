@@ -265,14 +265,12 @@ pub async fn serve(
 ) -> Result<(), RunError> {
     let mut config = config.clone();
     Descriptors::raise().divide(&mut config);
-    let files = config.clone();
-    let tls = match tokio::task::spawn_blocking(move || Tls::open(&files, None)).await {
-        Ok(Ok(tls)) => tls,
-        Ok(Err(error)) => {
+    let tls = match Tls::open(&config, None) {
+        Ok(tls) => tls,
+        Err(error) => {
             hub.close().await;
             return Err(error.into());
         }
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     };
     let router = standalone(hub.clone(), &config, Codes::new());
     accept_until((listener, tls), router, hub, &config, shutdown).await

@@ -143,7 +143,7 @@ impl Renewal {
                     tracing::warn!(
                         event = events::CERTIFICATE_REJECTED,
                         error = %new.error,
-                        "the certificate that was loaded before is still served"
+                        "what is in the files cannot be served; the certificate from before still is"
                     );
                 }
             }
