@@ -256,6 +256,15 @@ impl EventStream {
     }
 
     fn unwrap_chunks(&mut self) {
+        // A refusal is short and has a length instead.
+        if !self
+            .head
+            .to_ascii_lowercase()
+            .contains("\r\ntransfer-encoding: chunked\r\n")
+        {
+            self.body.append(&mut self.raw);
+            return;
+        }
         while let Some(line) = find(&self.raw, b"\r\n") {
             let size = std::str::from_utf8(&self.raw[..line]).expect("a chunk's size");
             let size = usize::from_str_radix(size, 16).expect("a chunk's size in hex");
