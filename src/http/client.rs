@@ -5,29 +5,43 @@
 //! own wrote, and what a client has put there itself stands left of that and is never come to. The walk ends at the
 //! first address that is no trusted proxy, and at the first word that is no address.
 
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 
-use axum::Extension;
-use axum::extract::ConnectInfo;
+use axum::extract::{ConnectInfo, FromRef, FromRequestParts};
 use axum::http::HeaderMap;
+use axum::http::request::Parts;
 
 use crate::address::Proxies;
 
 const FORWARDED_FOR: &str = "x-forwarded-for";
 
-/// The connection's peer, in a request's extensions: the hub's own server says so of each request, and others do that are
-/// made by `into_make_service_with_connect_info::<SocketAddr>()`.
-pub(crate) type Peer = Extension<ConnectInfo<SocketAddr>>;
+/// The client's address; none if there is nobody but trusted proxies, or no peer is known. The hub's own server says of each
+/// request who the peer is, and others do that are made by `into_make_service_with_connect_info::<SocketAddr>()`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ClientAddress(pub(crate) Option<IpAddr>);
 
-/// The client's address; none if there is nobody but trusted proxies, or no peer is known.
-pub(crate) fn address(
-    peer: Option<&Peer>,
-    headers: &HeaderMap,
-    proxies: &Proxies,
-) -> Option<IpAddr> {
-    let Extension(ConnectInfo(peer)) = peer?;
+impl<S> FromRequestParts<S> for ClientAddress
+where
+    S: Send + Sync,
+    Proxies: FromRef<S>,
+{
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Infallible> {
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>();
+        let peer = peer.map(|ConnectInfo(peer)| peer.ip());
+        Ok(Self(address(
+            peer,
+            &parts.headers,
+            &Proxies::from_ref(state),
+        )))
+    }
+}
+
+fn address(peer: Option<IpAddr>, headers: &HeaderMap, proxies: &Proxies) -> Option<IpAddr> {
     let stranger = |address: IpAddr| (!proxies.trusts(address)).then_some(address);
-    if let Some(client) = stranger(peer.ip()) {
+    if let Some(client) = stranger(peer?) {
         return Some(client);
     }
     // Several lines are one list in their order (RFC 9110, section 5.3).
@@ -65,19 +79,21 @@ mod tests {
 
     #[track_caller]
     fn check(peer: &str, lines: &[&str], expected: Option<&str>) {
-        let proxies = Proxies::new(&["10.0.0.0/8", "fd00::/8"].map(|it| it.parse().unwrap()));
-        let peer = SocketAddr::new(peer.parse().unwrap(), 4711);
+        let proxies = Proxies::new(
+            &["10.0.0.0/8", "fd00::/8"].map(|it| it.parse().expect("a test's own words")),
+        );
+        let peer: IpAddr = peer.parse().expect("a test's own words");
         let mut headers = HeaderMap::new();
         for line in lines {
             headers.append(
                 FORWARDED_FOR,
-                HeaderValue::from_bytes(line.as_bytes()).unwrap(),
+                HeaderValue::from_bytes(line.as_bytes()).expect("a test's own words"),
             );
         }
-        let found = address(Some(&Extension(ConnectInfo(peer))), &headers, &proxies);
+        let found = address(Some(peer), &headers, &proxies);
         assert_eq!(
             found,
-            expected.map(|it| it.parse().unwrap()),
+            expected.map(|it| it.parse().expect("a test's own words")),
             "{peer} {lines:?}"
         );
     }

@@ -13,10 +13,9 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
-use super::client::{self, Peer};
+use super::client::ClientAddress;
 use super::handover::{ConnectionBody, Handover, SocketOffer};
 use super::problem::Problem;
-use crate::address::Proxies;
 use crate::auth::{AuthError, Caller};
 use crate::config::Config;
 use crate::hub::{Hub, Subscribe, SubscribeError};
@@ -51,10 +50,9 @@ impl RetrySpread {
 pub(crate) async fn stream(
     State(hub): State<Hub>,
     State(spread): State<RetrySpread>,
-    State(proxies): State<Proxies>,
     Extension(caller): Extension<Caller>,
     socket: Option<Extension<SocketOffer>>,
-    peer: Option<Peer>,
+    ClientAddress(address): ClientAddress,
     query: Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
@@ -81,7 +79,7 @@ pub(crate) async fn stream(
     let request = Subscribe {
         user: user.clone(),
         cursor,
-        address: client::address(peer.as_ref(), &headers, &proxies),
+        address,
         unnamed,
     };
     match hub.subscribe(request).await {
@@ -107,19 +105,18 @@ pub(crate) async fn stream(
 pub(crate) async fn on_alias(
     State(hub): State<Hub>,
     State(spread): State<RetrySpread>,
-    State(proxies): State<Proxies>,
     Extension(caller): Extension<Caller>,
     socket: Option<Extension<SocketOffer>>,
-    peer: Option<Peer>,
+    address: ClientAddress,
     Query(mut query): Query<Vec<(String, String)>>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     if !query.iter().any(|(name, _)| name == "events") {
         query.push(("events".to_owned(), "unnamed".to_owned()));
     }
-    let (hub, spread, proxies) = (State(hub), State(spread), State(proxies));
+    let (hub, spread) = (State(hub), State(spread));
     let (caller, query) = (Extension(caller), Query(query));
-    stream(hub, spread, proxies, caller, socket, peer, query, headers).await
+    stream(hub, spread, caller, socket, address, query, headers).await
 }
 
 pub(crate) fn event_stream(body: Body) -> Response {

@@ -8,12 +8,13 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many are opened at a time: enough to share a commit (each has what was decided before it written first), few enough that
-/// whatever else is asked waits behind some milliseconds of it.
-const AT_A_TIME: usize = 128;
+/// How many are opened at a time: enough for a busy machine, where each step waits for its turn, to have work in all of them
+/// and to share commits (each stream has what was decided before it written first); few enough that whatever else the store
+/// is asked waits behind a tenth of a second of it.
+const AT_A_TIME: usize = 1_024;
 /// How many wait in line: about what is opened in a second or two, so that nobody waits longer than it would take to come
 /// again.
-const IN_LINE: usize = 4_096;
+const IN_LINE: usize = 2_048;
 
 /// The line, and its head.
 #[derive(Debug)]

@@ -33,8 +33,8 @@ enum Left {
     HandedOver,
 }
 
-/// Serves a connection. Its client may take no byte of an answer for `patience`. When `draining` is cancelled it finishes the request it is in and ends. `share` is the
-/// connection's part of the sockets that may be open; it goes with the socket.
+/// Serves a connection. Its client may take no byte of an answer for `patience`. When `draining` is cancelled it finishes the
+/// request it is in and ends. `share` is the connection's part of the sockets that may be open; it goes with the socket.
 pub(crate) fn serve_connection(
     (socket, peer): (TcpStream, SocketAddr),
     (http, patience): (&http1::Builder, Duration),

@@ -309,7 +309,13 @@ impl EventStream {
     }
 
     fn unwrap_chunks(&mut self) {
-        if self.bare {
+        // A refusal is short and has a length instead.
+        if self.bare
+            || !self
+                .head
+                .to_ascii_lowercase()
+                .contains("\r\ntransfer-encoding: chunked\r\n")
+        {
             self.body.append(&mut self.raw);
             return;
         }
