@@ -3,9 +3,9 @@
 //!     cargo bench --bench keyed
 //!
 //! One backend with 64 connections, each publishing for a user with an open stream: a quarter of a second without keys,
-//! another with keys that follow each other (order numbers), another with random ones, and so on, so that the machine's own
-//! ups and downs fall on all alike. It prints the medians of the notifications per second, and of the ratios of
-//! neighbouring turns. Random keys cost more because each falls on another page of their index.
+//! another with keys that follow each other (order numbers), another in which each connection is a backend with numbers of
+//! its own, another with random keys, and so on, so that the machine's own ups and downs fall on all alike. It prints the medians of the notifications per second, and of the ratios of
+//! neighbouring turns. The more pages of their index the keys of a commit fall on, the more they cost.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -33,12 +33,15 @@ const ROUNDS: usize = 40;
 enum Keys {
     None,
     InOrder,
+    /// In order as well, but each publisher is a backend of its own.
+    OfItsOwn,
     Random,
 }
 
-const KINDS: [(Keys, &str); 3] = [
+const KINDS: [(Keys, &str); 4] = [
     (Keys::None, "without a key"),
     (Keys::InOrder, "keys in order"),
+    (Keys::OfItsOwn, "64 backends"),
     (Keys::Random, "random keys"),
 ];
 
@@ -57,8 +60,10 @@ async fn main() -> Result<(), Failure> {
 
     let readers = try_join_all((0..PUBLISHERS).map(|n| read(address, token(&hub, n, &[]))));
     let readers: Vec<_> = readers.await?.into_iter().map(tokio::spawn).collect();
-    let publishers =
-        (0..PUBLISHERS).map(|n| Publisher::connect(address, token(&hub, 0, &[Scope::Publish]), n));
+    let publishers = (0..PUBLISHERS).map(|n| {
+        let [shared, own] = [0, n].map(|user| token(&hub, user, &[Scope::Publish]));
+        Publisher::connect(address, shared, own, n)
+    });
     let mut publishers = try_join_all(publishers).await?;
 
     turn(&mut publishers, Keys::InOrder).await?;
@@ -115,19 +120,27 @@ async fn read(address: SocketAddr, token: String) -> Result<impl Future<Output =
 
 struct Publisher {
     socket: TcpStream,
-    token: Arc<str>,
+    /// The one backend's, and one of its own.
+    shared: Arc<str>,
+    own: Arc<str>,
     number: usize,
     published: usize,
     answer: Vec<u8>,
 }
 
 impl Publisher {
-    async fn connect(address: SocketAddr, token: String, number: usize) -> Result<Self, Failure> {
+    async fn connect(
+        address: SocketAddr,
+        shared: String,
+        own: String,
+        number: usize,
+    ) -> Result<Self, Failure> {
         let socket = TcpStream::connect(address).await?;
         socket.set_nodelay(true)?;
         Ok(Self {
             socket,
-            token: token.into(),
+            shared: shared.into(),
+            own: own.into(),
             number,
             published: 0,
             answer: vec![0; 4 * 1024],
@@ -139,13 +152,18 @@ impl Publisher {
         let mut acknowledged = 0;
         while Instant::now() < until {
             self.published += 1;
-            let (token, n, i) = (&self.token, self.number, self.published);
+            let (n, i) = (self.number, self.published);
+            let token = match keys {
+                Keys::OfItsOwn => &self.own,
+                Keys::None | Keys::InOrder | Keys::Random => &self.shared,
+            };
             let body = format!(
                 r#"{{"targetUserId":"u{n}","message":"Order #{i} was placed","module":"orders"}}"#
             );
             let key = match keys {
                 Keys::None => String::new(),
                 Keys::InOrder => format!("idempotency-key: order-{:08}\r\n", i * PUBLISHERS + n),
+                Keys::OfItsOwn => format!("idempotency-key: mine-{i:08}\r\n"),
                 Keys::Random => format!("idempotency-key: {}\r\n", Uuid::new_v4()),
             };
             let request = format!(
