@@ -5,7 +5,8 @@ import { after, afterEach, before, beforeEach, test } from "node:test";
 
 import axe from "axe-core";
 
-import { ConsolePage, launch } from "./console-page.mjs";
+import { launch } from "./chromium.mjs";
+import { ConsolePage } from "./console-page.mjs";
 import { Hub } from "./hub.mjs";
 import { Operator, Receiver, SWIFT, openStream } from "./operator.mjs";
 

@@ -5,12 +5,6 @@
 // that reloaded would show the right notifications for the wrong reason.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
-
-import { chromium } from "playwright-core";
-
-/** The Chromium that is installed here. */
-const CHROMIUM = process.env.CHROMIUM ?? "/usr/bin/chromium";
 
 /** How long the page may take until it shows what it should, in milliseconds: a backoff is 30 s at the most. */
 const SHOWN_LIMIT_MS = 90_000;
@@ -24,28 +18,6 @@ const REFUSED_REQUEST = /^Failed to load resource: the server responded with a s
 /** What the browser itself notes when a request fails: expected where a test takes the server away. */
 const FAILED_REQUEST =
   /^Failed to load resource: (net::ERR_(CONNECTION_(REFUSED|RESET|CLOSED)|EMPTY_RESPONSE|INCOMPLETE_CHUNKED_ENCODING|ABORTED)|the server responded with a status of 50[23])/;
-
-/**
- * A Chromium whose profile is a new, empty directory that goes with it. Its own errands are switched off, and no name but
- * loopback's resolves: nothing here talks to anybody but the hub.
- */
-export function launch() {
-  assert.ok(existsSync(CHROMIUM), `${CHROMIUM} is missing: tests/run installs it`);
-  return chromium.launch({
-    executablePath: CHROMIUM,
-    args: [
-      "--headless",
-      "--no-sandbox",
-      "--disable-gpu",
-      "--disable-quic",
-      "--no-first-run",
-      "--disable-background-networking",
-      "--disable-component-update",
-      "--disable-sync",
-      "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",
-    ],
-  });
-}
 
 /** One open console. */
 export class ConsolePage {

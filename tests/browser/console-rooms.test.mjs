@@ -5,7 +5,8 @@ import { execFile } from "node:child_process";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 import { promisify } from "node:util";
 
-import { ConsolePage, launch } from "./console-page.mjs";
+import { launch } from "./chromium.mjs";
+import { ConsolePage } from "./console-page.mjs";
 import { Hub } from "./hub.mjs";
 import { Operator, Receiver, SWIFT, claimByHand, openStream } from "./operator.mjs";
 

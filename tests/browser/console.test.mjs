@@ -5,7 +5,8 @@
 import assert from "node:assert/strict";
 import { after, afterEach, before, beforeEach, test } from "node:test";
 
-import { ConsolePage, launch } from "./console-page.mjs";
+import { launch } from "./chromium.mjs";
+import { ConsolePage } from "./console-page.mjs";
 import { Hub, freePort, output, within } from "./hub.mjs";
 import { FailingProxy } from "./proxy.mjs";
 
