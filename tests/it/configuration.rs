@@ -205,7 +205,7 @@ fn an_unknown_key_is_named_with_its_line() {
     );
     refused(
         load_environment(&[("CAMPANILE_STREM_SWEEP", "1s")]),
-        "CAMPANILE_STREM_SWEEP: no such setting: after CAMPANILE_ comes one of AUTH, DELIVERY, REFERENCE, RETENTION, SERVE, \
+        "CAMPANILE_STREM_SWEEP: no such setting: after CAMPANILE_ comes one of AUTH, DELIVERY, PUBLISH_RATE, REFERENCE, RETENTION, SERVE, \
          STREAM, TEST_RATE, TLS, WEBHOOKS, then _ and a key",
     );
 }

@@ -175,10 +175,10 @@ proptest! {
     fn whatever_is_let_through_as_a_draft_keeps_its_promises(draft in drafts(), broadcast in any::<bool>()) {
         let kind = if broadcast { Kind::Broadcast } else { Kind::Notification };
         let text = draft.to_string();
-        if let Ok(draft) = serde_json::from_str::<Draft>(&text) {
-            if let Ok(validated) = draft.validate(kind, "key:fuzz".into(), Timestamp::now()) {
-                keeps_its_promises(&validated);
-            }
+        if let Ok(draft) = serde_json::from_str::<Draft>(&text)
+            && let Ok(validated) = draft.validate(kind, "key:fuzz".into(), Timestamp::now())
+        {
+            keeps_its_promises(&validated);
         }
     }
 

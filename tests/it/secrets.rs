@@ -25,8 +25,8 @@ const MARK: &str = "pl4nted";
 struct Planted(Vec<(String, String)>);
 
 impl Planted {
-    /// A new one.
-    fn new(&mut self, place: &str) -> String {
+    /// A new one, for this place.
+    fn seed(&mut self, place: &str) -> String {
         let secret = format!(
             "{MARK}-{:04}-secret-{}",
             self.0.len(),
@@ -126,8 +126,8 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
     planted.real("an API key", &key);
     let url = format!(
         "http://127.0.0.1:9/{}?t={}",
-        planted.new("a hook's path"),
-        planted.new("a hook's query")
+        planted.seed("a hook's path"),
+        planted.seed("a hook's query")
     );
     let hook = json!({"url": url, "on": "always"});
     let (status, made) = answer(post("/webhooks", hook)).await;
@@ -160,13 +160,13 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
     }
 
     // What no hub knows, wherever a client can put it; what is refused says so without it.
-    let bearer = planted.new("a bearer");
-    let basic = planted.new("basic");
-    let cookies = planted.new("a cookie");
-    let unknown_key = format!("cmp_{}", planted.new("an unknown key"));
+    let bearer = planted.seed("a bearer");
+    let basic = planted.seed("basic");
+    let cookies = planted.seed("a cookie");
+    let unknown_key = format!("cmp_{}", planted.seed("an unknown key"));
     let jwt = format!(
         "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiI0MiJ9.{}",
-        planted.new("a jwt")
+        planted.seed("a jwt")
     );
     for request in [
         ask(Method::GET, "/queue").bearer_auth(bearer),
@@ -198,7 +198,7 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
         "/webhooks/",
         "/",
     ] {
-        let request = ask(Method::GET, &format!("{path}{}", planted.new(path)));
+        let request = ask(Method::GET, &format!("{path}{}", planted.seed(path)));
         // The stream's body has no end; its answer is its head.
         let response = soon("an answer", request.bearer_auth(&admin).send()).await;
         let response = response.expect("an answer");
@@ -231,7 +231,7 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
         "nosuchfield",
     ] {
         // Of a type that the field does not take, or with what it refuses.
-        let secret = format!("{}\u{7}", planted.new(field));
+        let secret = format!("{}\u{7}", planted.seed(field));
         for wrong in [
             json!(secret),
             json!([secret, 7]),
@@ -245,7 +245,7 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
             answers.push(text);
         }
     }
-    let word = planted.new("a body");
+    let word = planted.seed("a body");
     let broken = ask(Method::POST, "/notifications").bearer_auth(&admin);
     for (content_type, body) in [
         ("application/json", format!("{{{word}")),
@@ -261,7 +261,7 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
         .await;
         answers.push(text);
     }
-    let cursor = planted.new("a cursor");
+    let cursor = planted.seed("a cursor");
     let stream = ask(Method::GET, "/notifications/stream")
         .bearer_auth(&admin)
         .header("last-event-id", cursor);
@@ -326,7 +326,7 @@ async fn what_is_printed_for_programmers_has_no_secret_in_it() {
         "a webhook's secret",
         signing.reveal().trim_start_matches("whsec_"),
     );
-    let token = planted.new("CAMPANILE_TOKEN");
+    let token = planted.seed("CAMPANILE_TOKEN");
     let environment: Environment = [("CAMPANILE_TOKEN", token.as_str())].into_iter().collect();
     let printed: [&dyn Debug; 6] = [
         &secret,
