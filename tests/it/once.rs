@@ -336,7 +336,7 @@ async fn the_action_form_takes_its_id_as_the_key() {
     let (status, problem) = hub.post("/notifications", &both).await;
     assert_eq!(
         (status, &problem["errors"][0]["field"]),
-        (422, &json!("idempotencyKey"))
+        (422, &json!("notificationId"))
     );
     hub.stop().await;
 }

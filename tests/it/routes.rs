@@ -282,12 +282,23 @@ async fn the_alias_is_the_stream_as_well_as_older_clients_read_it() {
     let event = newer.notification().await;
     assert_eq!(event.name.as_deref(), Some("notification"));
 
-    // An EventSource of an older page comes with its cookie, and back with its last id.
+    // An older page's EventSource comes with its cookie, here to be told of a slip; or with a ticket, from another site.
     let request = format!(
         "GET {ALIAS}?events=all HTTP/1.1\r\nHost: x\r\nConnection: close\r\nCookie: session={token}\r\n\r\n"
     );
     let refused = String::from_utf8(hub.raw(request.as_bytes()).await).expect("UTF-8");
     assert!(refused.starts_with("HTTP/1.1 422"), "{refused}");
+    let made = call(&hub, &Method::POST, "/notifications/stream/ticket").bearer_auth(&token);
+    let made: Value = send(made).await.json().await.expect("JSON");
+    let with_ticket = Open {
+        in_url: made["ticket"]
+            .as_str()
+            .map(|ticket| format!("ticket={ticket}")),
+        ..open("")
+    };
+    let abroad = hub.open_stream("", with_ticket).await;
+    assert_eq!(abroad.connected.name, None);
+
     let mut resumed = Open {
         last_event_id: older.connected.id.clone(),
         ..open("")

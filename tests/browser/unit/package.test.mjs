@@ -15,8 +15,6 @@ const run = promisify(execFile);
 const path = (relative) => fileURLToPath(new URL(relative, import.meta.url));
 const STATIC = path("../../../static");
 const TSC = path("../node_modules/typescript/bin/tsc");
-/** Another branch of the package, for React; not everybody has it. */
-const OPTIONAL = ["react.d.ts", "react.js"];
 
 let project;
 let packed;
@@ -43,9 +41,9 @@ async function compile(file, ...options) {
 }
 
 describe("the package", () => {
-  test("holds the client and its types, and nothing of the console", () => {
-    const files = packed.files.map((file) => file.path).filter((file) => !OPTIONAL.includes(file));
-    expect(files.sort()).toEqual(["campanile.d.ts", "campanile.js", "package.json"]);
+  test("holds the client, the React hook and their types, and nothing of the console", () => {
+    const files = packed.files.map((file) => file.path);
+    expect(files.sort()).toEqual(["campanile.d.ts", "campanile.js", "package.json", "react.d.ts", "react.js"]);
     expect(packed.name).toBe("campanile");
   });
 
