@@ -152,7 +152,7 @@ test("a page without a bundler takes the hook from the hub, and says in an impor
       configFile: false,
       logLevel: "error",
       define: { "process.env.NODE_ENV": '"production"' },
-      build: { outDir: directory, emptyOutDir: false, lib: { entry: join(directory, "entry.js"), formats: ["es"], fileName: "modules" } },
+      build: { outDir: directory, emptyOutDir: false, lib: { entry: join(directory, "entry.js"), formats: ["es"], fileName: () => "modules.js" } },
       resolve: { alias: [{ find: /^(react|react-dom)(?=$|\/)/, replacement: `${at("node_modules")}/$1` }] },
     });
     await writeFile(
