@@ -24,6 +24,10 @@ use crate::sse::{self, Bye};
 /// When somebody with too many streams may come back: a tab must have been closed by then.
 const TOO_MANY_RETRY: Duration = Duration::from_secs(60);
 
+/// So many times as long as others who are refused stays away who finds even the line full: coming back costs the hub what
+/// it is short of.
+const RUSH: u32 = 5;
+
 /// The `retry:` from which refused clients draw theirs, so that they do not come back all at once.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct RetrySpread {
@@ -134,9 +138,8 @@ fn refused(error: SubscribeError, headers: &HeaderMap, spread: RetrySpread) -> R
     let (reason, retry) = match error {
         SubscribeError::Draining => (Bye::Draining, spread.draw()),
         SubscribeError::TooManyStreams | SubscribeError::AddressFull => (Bye::Busy, TOO_MANY_RETRY),
-        SubscribeError::Rush | SubscribeError::Full | SubscribeError::Store(_) => {
-            (Bye::Busy, spread.draw())
-        }
+        SubscribeError::Rush => (Bye::Busy, spread.draw() * RUSH),
+        SubscribeError::Full | SubscribeError::Store(_) => (Bye::Busy, spread.draw()),
         SubscribeError::Revoked => {
             return Problem::unauthorized(AuthError::UserRevoked).into_response();
         }

@@ -1,8 +1,10 @@
 //! How many streams are opened at a time. After a restart all of them come back within a second, each with questions to the
 //! store; without a bound they would be in front of everybody else who asks it something, probes and inboxes included.
 //!
-//! So a few are at it, and a line waits in the order in which it came. The line has an end: whoever finds it full is told to
-//! come back in a moment, each in another one (`retry:`), and costs nothing until then.
+//! So a few are at it, and a line waits in the order in which it came. Waiting costs a connection and nothing else, while
+//! whoever is sent away comes again and has to be heard and sent away once more: a hub that is short of time would spend it
+//! on that. So the line is long. It has an end all the same: whoever finds it full is told to come back in a while, each in
+//! another one (`retry:`).
 
 use std::sync::Arc;
 
@@ -12,9 +14,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// and to share commits (each stream has what was decided before it written first); few enough that whatever else the store
 /// is asked waits behind a tenth of a second of it.
 const AT_A_TIME: usize = 1_024;
-/// How many wait in line: about what is opened in a second or two, so that nobody waits longer than it would take to come
-/// again.
-const IN_LINE: usize = 2_048;
+/// How many wait in line: what a small machine opens in half a minute, after which proxies would lose patience.
+const IN_LINE: usize = 32_768;
 
 /// The line, and its head.
 #[derive(Debug)]
