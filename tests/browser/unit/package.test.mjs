@@ -55,6 +55,7 @@ describe("the package", () => {
   test("is imported by its name, on a server as well", async () => {
     const program = `
       import { connect, CampanileError, EventStreamParser } from "campanile";
+      globalThis.CustomEvent ??= class extends Event {}; // Node has it from 19 on
       try { connect(); } catch (error) { console.log(error.name); }
       const connection = connect({ url: "http://127.0.0.1:9/notifications/stream" });
       console.log(connection.state, new CampanileError("ended", "x").code, [...new EventStreamParser().push("data: 1\\n\\n")].length);

@@ -423,7 +423,7 @@ describe("after a gap", () => {
     expect(tab.shown).toEqual([ids[0], ids[2]]);
     const [gap] = tab.all("gap");
     expect(gap).toMatchObject({ scope: "inbox", unread: 2, nextCursor: null });
-    expect(gap.notifications.map(({ notificationId }) => notificationId)).toEqual(ids.toReversed());
+    expect(gap.notifications.map(({ notificationId }) => notificationId)).toEqual([...ids].reverse());
     expect(tab.connection.unread).toBe(2);
   });
 
@@ -436,7 +436,7 @@ describe("after a gap", () => {
     await pass();
     expect(tab.shown).toEqual([live]);
     const item = (notificationId) => ({ notificationId, read: false, createdAt: "2026-11-21T01:30:17.731Z" });
-    answer(Response.json({ notifications: [live, ...ids.toReversed()].map(item), unread: 4, nextCursor: null }));
+    answer(Response.json({ notifications: [live, ...[...ids].reverse()].map(item), unread: 4, nextCursor: null }));
     await pass();
     expect(tab.shown).toEqual([live, ...ids]);
   });
