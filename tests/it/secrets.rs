@@ -16,7 +16,7 @@ use campanile::events;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 
-use crate::support::{BinaryHub, TestHub, soon};
+use crate::support::{BinaryHub, DRAFT_FIELDS, TestHub, soon};
 
 const MARK: &str = "pl4nted";
 
@@ -208,28 +208,7 @@ async fn secrets_are_in_no_log_no_answer_no_metric_and_no_store() {
             answers.push(response.text().await.expect("text"));
         }
     }
-    for field in [
-        "targetUserId",
-        "targetUserIds",
-        "targetRoles",
-        "everyone",
-        "message",
-        "title",
-        "details",
-        "severity",
-        "module",
-        "actionType",
-        "link",
-        "data",
-        "idempotencyKey",
-        "reference",
-        "throttle",
-        "deliverAt",
-        "expiresAt",
-        "webhook",
-        "ephemeral",
-        "nosuchfield",
-    ] {
+    for field in DRAFT_FIELDS.into_iter().chain(["nosuchfield"]) {
         // Of a type that the field does not take, or with what it refuses.
         let secret = format!("{}\u{7}", planted.seed(field));
         for wrong in [

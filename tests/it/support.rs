@@ -32,6 +32,29 @@ pub use sink::{Reply, Sink};
 pub use stream::{Event, EventStream, Open, Socket};
 pub use wire::{Wire, get_stream};
 
+/// Every field of a draft.
+pub const DRAFT_FIELDS: [&str; 19] = [
+    "targetUserId",
+    "targetUserIds",
+    "targetRoles",
+    "everyone",
+    "message",
+    "title",
+    "details",
+    "severity",
+    "module",
+    "actionType",
+    "link",
+    "data",
+    "idempotencyKey",
+    "reference",
+    "throttle",
+    "deliverAt",
+    "expiresAt",
+    "webhook",
+    "ephemeral",
+];
+
 /// How long a test waits for what must come: long enough for a loaded machine, and only failures take it.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
