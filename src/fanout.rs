@@ -418,7 +418,11 @@ impl Admission {
         };
         inbox.put(Command::Attach {
             address,
-            sink: Sink::Pipe(Pipe::new(half, Arc::clone(&piped.receipts), on_progress)),
+            sink: Sink::Pipe(Box::new(Pipe::new(
+                half,
+                Arc::clone(&piped.receipts),
+                on_progress,
+            ))),
             framing: Framing::UntilClose,
             opening,
         });

@@ -108,7 +108,9 @@ impl Registry {
             return Err(NoPlace::Hub);
         }
         let connection = Uuid::now_v7();
-        let mut places = self.users.entry(Arc::clone(&viewer.user)).or_default();
+        // Most users have one stream, and there are many users: the first growth of a Vec is to four.
+        let of_user = self.users.entry(Arc::clone(&viewer.user));
+        let mut places = of_user.or_insert_with(|| Vec::with_capacity(1));
         if places.len() >= self.caps.per_user {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::User);

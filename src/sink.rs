@@ -31,8 +31,8 @@ pub(crate) enum Sink {
         /// Kept for its end: given back when the socket is closed.
         _share: Option<OwnedSemaphorePermit>,
     },
-    /// The writing half of a pipe whose other half is an HTTP body.
-    Pipe(Pipe),
+    /// The writing half of a pipe whose other half is an HTTP body. Apart, because a socket is so much smaller.
+    Pipe(Box<Pipe>),
 }
 
 /// The writing half of an in-memory pipe, and who is told when it moves.

@@ -67,7 +67,8 @@ pub(crate) struct Stream {
     acknowledged: Position,
     /// What was owed from before and was written since then, the oldest first: it has no id from which a client could prove
     /// that it came. With how much had been written by then; at most [`MAX_UNHEARD`].
-    unheard: VecDeque<(u64, (Position, Recipient))>,
+    /// Apart, because hardly any stream has some.
+    unheard: Option<Box<VecDeque<(u64, (Position, Recipient))>>>,
     /// What is known of the peer once it has acknowledged so many bytes. One is taken at a time: a stream with steady traffic
     /// always has some on their way.
     checkpoint: Checkpoint,
@@ -227,7 +228,7 @@ impl Stream {
             written: 0,
             heard: Heard { bytes: 0, at: now },
             acknowledged: Position::START,
-            unheard: VecDeque::new(),
+            unheard: None,
             checkpoint: Checkpoint {
                 written: 0,
                 cursor: Position::START,
@@ -482,9 +483,10 @@ impl Stream {
         verdicts.sent.extend(sent.clone());
         if matches!(self.phase, Phase::Owed(_)) {
             let written = self.written;
-            self.unheard.extend(sent.map(|sent| (written, sent)));
-            let over = self.unheard.len().saturating_sub(MAX_UNHEARD);
-            self.unheard.drain(..over);
+            let unheard = self.unheard.get_or_insert_default();
+            unheard.extend(sent.map(|sent| (written, sent)));
+            let over = unheard.len().saturating_sub(MAX_UNHEARD);
+            unheard.drain(..over);
         }
     }
 
@@ -675,17 +677,22 @@ impl Stream {
 
     /// Forgets what was owed and has been acknowledged.
     fn hear_owed(&mut self, taken: u64) {
-        while self
-            .unheard
+        let Some(unheard) = self.unheard.as_mut() else {
+            return;
+        };
+        while unheard
             .pop_front_if(|(written, _)| *written <= taken)
             .is_some()
         {}
+        if unheard.is_empty() {
+            self.unheard = None;
+        }
     }
 
     /// What was written to it and has not been acknowledged, after its end; whom that was for is for its owner to say.
     pub(crate) fn unacknowledged(&mut self) -> Option<Unacknowledged> {
         self.sink.as_ref()?;
-        let unheard = std::mem::take(&mut self.unheard);
+        let unheard = self.unheard.take().unwrap_or_default();
         let owed: Vec<_> = unheard.into_iter().map(|(_, owed)| owed).collect();
         (self.acknowledged < self.cursor || !owed.is_empty()).then_some(Unacknowledged {
             recipients: Vec::new(),
