@@ -210,6 +210,8 @@ pub struct Stream {
     pub max_age: Duration,
     /// Entries of the log read at a time while a stream catches up; 1 to 1,000.
     pub replay_page: usize,
+    /// Bytes of the latest entries that stay in memory for streams that come back; 0 to 1 GiB.
+    pub recent_bytes: usize,
     /// Events behind which a stream is told of a gap instead; 1 to 100,000.
     pub replay_limit: usize,
     /// The kernel's send buffer of a connection, in bytes; 4 KiB to 4 MiB.
@@ -233,6 +235,7 @@ impl Default for Stream {
             max: 0,
             max_age: Duration::from_hours(1),
             replay_page: 256,
+            recent_bytes: 8 * 1024 * 1024,
             replay_limit: 1_000,
             send_buffer: 65_536,
             retry_min: Duration::from_secs(2),

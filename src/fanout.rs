@@ -15,6 +15,7 @@
 
 mod batch;
 mod ephemeral;
+mod recent;
 mod table;
 mod wheel;
 
@@ -67,6 +68,8 @@ pub(crate) struct Settings {
     pub(crate) sweep: Duration,
     pub(crate) retry_min: Duration,
     pub(crate) retry_max: Duration,
+    /// How many bytes of the latest entries are kept for streams that come back.
+    pub(crate) recent_bytes: usize,
 }
 
 /// What the thread works with.
@@ -116,6 +119,7 @@ pub(crate) struct Outgoing {
     pub(crate) position: Position,
     pub(crate) kind: Kind,
     pub(crate) audience: Audience,
+    pub(crate) created_at: Timestamp,
     pub(crate) expires_at: Option<Timestamp>,
     pub(crate) frame: Frame,
 }
@@ -127,9 +131,16 @@ impl Outgoing {
             position: entry.position,
             kind: entry.kind,
             audience: entry.audience.clone(),
+            created_at: entry.created_at,
             expires_at: entry.expires_at,
             frame: Frame::notification(Some(id), entry),
         }
+    }
+
+    /// What it takes in memory, about: its recipients' names are shared with nobody.
+    fn size(&self) -> usize {
+        const RECIPIENT: usize = 64;
+        size_of::<Self>() + self.frame.size() + RECIPIENT * self.audience.recipients().len()
     }
 }
 
@@ -156,6 +167,22 @@ pub(crate) struct Piped {
     receipts: Arc<Receipts>,
 }
 
+/// Since when entries are kept, by their kind: what was made before may be pruned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct KeptSince {
+    pub(crate) notifications: Timestamp,
+    pub(crate) broadcasts: Timestamp,
+}
+
+impl KeptSince {
+    fn of(self, kind: Kind) -> Timestamp {
+        match kind {
+            Kind::Notification => self.notifications,
+            Kind::Broadcast => self.broadcasts,
+        }
+    }
+}
+
 pub(crate) enum Command {
     Admit {
         registration: Registration,
@@ -180,7 +207,7 @@ pub(crate) enum Command {
         permit: OwnedSemaphorePermit,
     },
     Deliver {
-        entries: Vec<Outgoing>,
+        entries: Vec<Arc<Outgoing>>,
         permit: OwnedSemaphorePermit,
     },
     /// Something that is not kept, for the streams that are live.
@@ -199,6 +226,10 @@ pub(crate) enum Command {
         user: Arc<str>,
         answer: oneshot::Sender<usize>,
     },
+    /// The entry at this position was withdrawn: whoever has not got it is not sent it. Answers when that is so.
+    Withdraw(Position, oneshot::Sender<()>),
+    /// What is older was pruned. Answers when it is forgotten.
+    Forget(KeptSince, oneshot::Sender<()>),
     /// Says bye to every stream; answers when none is left.
     Drain(oneshot::Sender<()>),
     Stop,
@@ -303,7 +334,7 @@ impl Fanout {
     }
 
     /// Hands entries over, in position order; waits while too many batches are on their way.
-    pub(crate) async fn deliver(&self, entries: Vec<Outgoing>) {
+    pub(crate) async fn deliver(&self, entries: Vec<Arc<Outgoing>>) {
         if let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await {
             self.inbox.put(Command::Deliver { entries, permit });
         }
@@ -346,6 +377,20 @@ impl Fanout {
         let (answer, ended) = oneshot::channel();
         self.inbox.put(Command::Revoke { user, answer });
         ended.await.unwrap_or(0)
+    }
+
+    /// Has the streams sent no more of what was withdrawn; returns when none will be.
+    pub(crate) async fn withdraw(&self, position: Position) {
+        let (done, withdrawn) = oneshot::channel();
+        self.inbox.put(Command::Withdraw(position, done));
+        let _ = withdrawn.await;
+    }
+
+    /// Has the streams sent no more of what was pruned; returns when none will be.
+    pub(crate) async fn forget(&self, kept_since: KeptSince) {
+        let (done, forgotten) = oneshot::channel();
+        self.inbox.put(Command::Forget(kept_since, done));
+        let _ = forgotten.await;
     }
 
     /// Says bye to every stream and waits until all have gone.

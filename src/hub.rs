@@ -157,6 +157,7 @@ impl Hub {
                 sweep: config.stream.sweep,
                 retry_min: config.stream.retry_min,
                 retry_max: config.stream.retry_max,
+                recent_bytes: config.stream.recent_bytes,
             },
             epoch: log.epoch.clone(),
             registry: Arc::clone(&registry),
@@ -235,7 +236,13 @@ impl Hub {
         };
         tasks.spawn(dispatch.run(draining.clone()));
         let kept = store::Retention::from(&config.retention);
-        let pruning = retention::run(Arc::clone(&store), kept, Arc::clone(&metrics), stop.clone());
+        let pruning = retention::run(
+            Arc::clone(&store),
+            fanout.clone(),
+            kept,
+            Arc::clone(&metrics),
+            stop.clone(),
+        );
         tasks.spawn(pruning);
         for fetching in authenticator.fetching(&stop) {
             tasks.spawn(fetching);

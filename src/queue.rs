@@ -179,7 +179,7 @@ impl Queue {
                 self.fanout.pass(passing).await;
             }
             recipients += entry.audience.recipients().len();
-            batch.push(Outgoing::new(&entry, &self.epoch));
+            batch.push(Arc::new(Outgoing::new(&entry, &self.epoch)));
             if recipients >= BATCH_RECIPIENTS || !self.pace.is_zero() {
                 self.deliver(&mut batch).await;
                 recipients = 0;
@@ -190,7 +190,7 @@ impl Queue {
         self.pass_on().await;
     }
 
-    async fn deliver(&self, batch: &mut Vec<Outgoing>) {
+    async fn deliver(&self, batch: &mut Vec<Arc<Outgoing>>) {
         if !batch.is_empty() {
             self.fanout.deliver(std::mem::take(batch)).await;
         }

@@ -8,13 +8,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Timestamp;
 use crate::config;
+use crate::fanout::{Fanout, KeptSince};
 use crate::metrics::Metrics;
-use crate::store::{Retention, Store};
+use crate::store::{Pruned, Retention, Store, StoreError};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(60);
 /// The most that is deleted in one commit.
-pub(crate) const STEP: usize = 100;
+const STEP: usize = 100;
 /// The least wait between two steps, in which publishers have the store to themselves ...
 const PAUSE: Duration = Duration::from_millis(25);
 /// ... or so many times as long as the step took, if that is more: on a slow disk they have most of it as well.
@@ -32,9 +33,32 @@ impl From<&config::Retention> for Retention {
     }
 }
 
+/// One step.
+///
+/// # Errors
+/// If the store cannot do it.
+pub(crate) async fn step(
+    store: &dyn Store,
+    fanout: &Fanout,
+    metrics: &Metrics,
+    kept: Retention,
+) -> Result<Pruned, StoreError> {
+    let now = Timestamp::now();
+    // First, so that streams are not sent from memory what is gone from the store, whatever becomes of this call.
+    let forget = KeptSince {
+        notifications: now.saturating_sub(kept.notifications),
+        broadcasts: now.saturating_sub(kept.broadcasts),
+    };
+    fanout.forget(forget).await;
+    let pruned = store.prune(now, kept, STEP).await?;
+    metrics.pruned(&pruned);
+    Ok(pruned)
+}
+
 /// Runs until `stop`.
 pub(crate) async fn run(
     store: Arc<dyn Store>,
+    fanout: Fanout,
     retention: Retention,
     metrics: Arc<Metrics>,
     stop: CancellationToken,
@@ -44,11 +68,7 @@ pub(crate) async fn run(
     while stop.run_until_cancelled(look.tick()).await.is_some() {
         loop {
             let begun = Instant::now();
-            let pruned = store.prune(Timestamp::now(), retention, STEP).await;
-            if let Ok(pruned) = &pruned {
-                metrics.pruned(pruned);
-            }
-            match pruned {
+            match step(&*store, &fanout, &metrics, retention).await {
                 Ok(pruned) if pruned.more => {}
                 Ok(_) => break,
                 Err(error) => {

@@ -206,6 +206,11 @@ impl Frame {
         }
     }
 
+    /// About how many bytes it holds once it is encoded.
+    pub(crate) fn size(&self) -> usize {
+        2 * self.json.len() + 128
+    }
+
     /// The bytes for streams of this kind; encoded at the first call, shared afterwards.
     pub(crate) fn bytes(&self, naming: Naming, framing: Framing) -> &Bytes {
         let encoded = match naming {

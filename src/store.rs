@@ -447,6 +447,8 @@ pub enum Cancelled {
     Now {
         /// The notification.
         id: Uuid,
+        /// Its place in the log, if it had one.
+        position: Option<Position>,
         /// The users from whose inboxes it was withdrawn.
         told: Vec<Arc<str>>,
     },

@@ -130,6 +130,7 @@ fn stream(stream: &Stream) -> Result<(), InvalidValue> {
     within("stream.max", stream.max, 0..=10_000_000)?;
     lasts("stream.max_age", stream.max_age, SECOND..=7 * DAY)?;
     within("stream.replay_page", stream.replay_page, 1..=1_000)?;
+    within("stream.recent_bytes", stream.recent_bytes, 0..=1 << 30)?;
     within("stream.replay_limit", stream.replay_limit, 1..=100_000)?;
     within("stream.send_buffer", stream.send_buffer, 4_096..=4_194_304)?;
     lasts("stream.retry_min", stream.retry_min, retry.clone())?;

@@ -4,6 +4,7 @@
 //! whom nobody took it for is owed. Streams of one user or role are found through the registry; everyone is the whole
 //! table. A stream that matches in several ways is selected once, because selections are sets.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
@@ -76,7 +77,7 @@ impl Batch {
     const MAX_SELECTED: usize = 500_000;
 
     /// Selects for the first of the entries, up to [`MAX_SELECTED`](Self::MAX_SELECTED); how many they are, at least one.
-    fn select(table: &Table, entries: &[Outgoing], wall: Timestamp) -> (Self, usize) {
+    fn select(table: &Table, entries: &[Arc<Outgoing>], wall: Timestamp) -> (Self, usize) {
         let mut batch = Self::default();
         for (index, outgoing) in entries.iter().enumerate() {
             if batch.single.len() >= Self::MAX_SELECTED {
@@ -123,7 +124,8 @@ impl Batch {
 
 impl Table {
     /// Takes entries, which must follow each other without a hole, through the fan-out.
-    pub(super) fn fan_out(&mut self, mut entries: &[Outgoing], now: Instant) {
+    pub(super) fn fan_out(&mut self, mut entries: &[Arc<Outgoing>], now: Instant) {
+        self.recent.keep(entries);
         while !entries.is_empty() {
             let (batch, taken) = Batch::select(self, entries, Timestamp::now());
             let (these, rest) = entries.split_at(taken.max(1));
@@ -133,7 +135,7 @@ impl Table {
     }
 
     /// Sends entries to the streams that were selected for them.
-    fn send(&mut self, batch: &Batch, entries: &[Outgoing], now: Instant) {
+    fn send(&mut self, batch: &Batch, entries: &[Arc<Outgoing>], now: Instant) {
         let Some(last) = entries.last() else { return };
         // Whatever is read from the log from now on is read up to here.
         self.fanned = last.position;
@@ -172,7 +174,7 @@ impl Table {
     fn offer(
         &mut self,
         slot: Slot,
-        entries: &[Outgoing],
+        entries: &[Arc<Outgoing>],
         selection: &[Index],
         joined: &mut Joined,
         now: Instant,
@@ -203,7 +205,7 @@ impl Table {
     }
 
     /// What the fan-out means for those whose verdict hangs on it.
-    fn judge(&mut self, batch: &Batch, entries: &[Outgoing], everyone: Everyone) {
+    fn judge(&mut self, batch: &Batch, entries: &[Arc<Outgoing>], everyone: Everyone) {
         let has = |slot: &Slot, position| matches!(self.streams.get(*slot as usize), Some(Some(stream)) if stream.has(position));
         for named in &batch.named {
             let Some(outgoing) = entries.get(usize::from(named.entry)) else {
@@ -220,6 +222,7 @@ impl Table {
                 } else {
                     Missed::NotTaken
                 };
+                self.recent.owed(position);
                 let owed = (position, named.recipient.clone(), missed);
                 self.verdicts.owed.push(owed);
             }
@@ -244,7 +247,7 @@ impl Joined {
     /// The frames of a selection, put together unless the stream before had the same.
     fn run(
         &mut self,
-        entries: &[Outgoing],
+        entries: &[Arc<Outgoing>],
         selection: &[Index],
         naming: Naming,
         framing: Framing,
@@ -253,7 +256,11 @@ impl Joined {
             usize::from(naming == Naming::Named) * 2 + usize::from(framing == Framing::Chunked);
         let same = matches!(&self.last[variant], Some((last, _)) if last == selection);
         if !same {
-            let run = join(&mut self.buffer, entries, selection, naming, framing);
+            let selected = selection
+                .iter()
+                .filter_map(|entry| entries.get(usize::from(*entry)))
+                .map(|outgoing| &**outgoing);
+            let run = join(&mut self.buffer, selected, naming, framing);
             self.last[variant] = Some((selection.to_vec(), run));
         }
         // Filled just above if it was not before.
@@ -261,36 +268,29 @@ impl Joined {
     }
 }
 
-fn join(
+/// The frames of these entries put together, to be written in one call.
+pub(super) fn join<'a>(
     buffer: &mut BytesMut,
-    entries: &[Outgoing],
-    selection: &[Index],
+    entries: impl Iterator<Item = &'a Outgoing> + Clone,
     naming: Naming,
     framing: Framing,
 ) -> Run {
-    let mut frames = selection
-        .iter()
-        .filter_map(|entry| entries.get(usize::from(*entry)))
-        .map(|outgoing| outgoing.frame.bytes(naming, framing));
-    let inbox = selection
-        .iter()
-        .filter_map(|entry| entries.get(usize::from(*entry)))
-        .any(|outgoing| outgoing.kind == Kind::Notification);
-    if let [_] = selection
-        && let Some(bytes) = frames.next()
-    {
+    let mut first = entries.clone();
+    if let (Some(only), None) = (first.next(), first.next()) {
+        let bytes = only.frame.bytes(naming, framing);
         return Run {
             bytes: Bytes::clone(bytes),
             ends: vec![bytes.len()],
-            inbox,
+            inbox: only.kind == Kind::Notification,
         };
     }
-    let mut ends = Vec::with_capacity(selection.len());
-    let mut length = 0;
-    for bytes in frames {
+    let (mut ends, mut length, mut inbox) = (Vec::new(), 0, false);
+    for outgoing in entries {
+        let bytes = outgoing.frame.bytes(naming, framing);
         buffer.extend_from_slice(bytes);
         length += bytes.len();
         ends.push(length);
+        inbox |= outgoing.kind == Kind::Notification;
     }
     Run {
         bytes: buffer.split().freeze(),

@@ -14,6 +14,7 @@ use mio::{Events, Interest, Poll, Token};
 use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::batch::Batch;
+use super::recent::Recent;
 use super::wheel::{COUNTS_SAVED, TICK, ticks};
 use super::{Address, Admission, Command, Inbox, Outgoing, Parts, Passing};
 use crate::audience::Recipient;
@@ -42,6 +43,7 @@ pub(super) struct Table {
     pub(super) parts: Parts,
     pub(super) streams: Vec<Option<Box<Stream>>>,
     pub(super) fanned: Position,
+    pub(super) recent: Recent,
     pub(super) verdicts: Verdicts,
     /// Frames handed to sinks since the counter was last brought up to date.
     pub(super) delivered: u64,
@@ -72,7 +74,7 @@ pub(super) struct Table {
 
 /// What one round sends, in the queue's order.
 enum Work {
-    Deliver(Vec<Outgoing>),
+    Deliver(Vec<Arc<Outgoing>>),
     Pass(Box<Passing>),
 }
 
@@ -81,6 +83,7 @@ impl Table {
         let fanned = parts.fanned;
         parts.counters.fanned.store(fanned.0, Ordering::Release);
         Self {
+            recent: Recent::new(parts.settings.recent_bytes, fanned),
             parts,
             streams: Vec::new(),
             fanned,
@@ -242,6 +245,15 @@ impl Table {
                         });
                     }
                 }
+                Command::Withdraw(position, done) => {
+                    self.recent.withdraw(position);
+                    let _ = done.send(());
+                }
+                Command::Forget(kept_since, done) => {
+                    self.recent
+                        .forget(|outgoing| outgoing.created_at < kept_since.of(outgoing.kind));
+                    let _ = done.send(());
+                }
                 Command::Stop => self.stopping = true,
             }
         }
@@ -315,32 +327,46 @@ impl Table {
         self.with(address.slot, Some(address.serial), act);
     }
 
-    /// Does what a stream needs next.
+    /// Does what a stream needs next, until that is to wait.
     pub(super) fn follow(&mut self, slot: Slot, now: Instant) {
-        let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
-            return;
-        };
-        if stream.became_uncounted() {
+        loop {
+            let Some(Some(stream)) = self.streams.get_mut(slot as usize) else {
+                return;
+            };
             let address = Address {
                 slot,
                 serial: stream.serial,
             };
-            self.queue_count(address);
-            return self.follow(slot, now);
+            if stream.became_uncounted() {
+                self.queue_count(address);
+                continue;
+            }
+            let wanted = match stream.next(now) {
+                Next::Wait => return,
+                Next::Close => return self.close(slot),
+                Next::ReadOwed { after, upto } => Wanted::Owed { after, upto },
+                Next::ReadLog { after } => {
+                    let upto = self.fanned;
+                    let viewer = stream.registration().viewer();
+                    let kind = (stream.naming, stream.framing);
+                    let wall = Timestamp::now();
+                    if let Some(page) = self.recent.page(viewer, kind, (after, upto), wall) {
+                        self.delivered += page.notes.len() as u64;
+                        stream.serve(&page, &mut self.verdicts, now);
+                        continue;
+                    }
+                    Wanted::Log { after, upto }
+                }
+                Next::CountUnread => Wanted::Unread,
+            };
+            return self.ask(address, wanted);
         }
-        let wanted = match stream.next(now) {
-            Next::Wait => return,
-            Next::Close => return self.close(slot),
-            Next::ReadOwed { after, upto } => Wanted::Owed { after, upto },
-            Next::ReadLog { after } => Wanted::Log {
-                after,
-                upto: self.fanned,
-            },
-            Next::CountUnread => Wanted::Unread,
-        };
-        let address = Address {
-            slot,
-            serial: stream.serial,
+    }
+
+    /// Asks for what a stream needs from the store.
+    fn ask(&mut self, address: Address, wanted: Wanted) {
+        let Some(Some(stream)) = self.streams.get_mut(address.slot as usize) else {
+            return;
         };
         let request = Request {
             address,
@@ -449,6 +475,10 @@ impl Table {
         }
         if let Some(mut broken) = stream.unacknowledged() {
             broken.recipients = self.only_its_own(&stream, (broken.after, broken.upto), now);
+            self.recent.owed_between(broken.after, broken.upto);
+            for (position, _) in &broken.owed {
+                self.recent.owed(*position);
+            }
             self.verdicts.unacknowledged.push(broken);
         }
         if let Some(Sink::Socket { socket, .. }) = stream.sink_mut() {

@@ -46,7 +46,10 @@ impl Hub {
         // Whoever asked may hang up; what was withdrawn is told to those who were counting it all the same.
         let cancelling = self.0.tasks.spawn(async move {
             let cancelled = hub.store.cancel(cancel).await?;
-            if let Cancelled::Now { id, told } = &cancelled {
+            if let Cancelled::Now { id, position, told } = &cancelled {
+                if let Some(position) = position {
+                    hub.fanout.withdraw(*position).await;
+                }
                 hub.metrics.cancelled();
                 tracing::info!(
                     event = events::NOTIFICATION_CANCELLED,

@@ -3,7 +3,7 @@
 use super::Hub;
 use crate::clock::Timestamp;
 use crate::config::{InvalidValue, Retention};
-use crate::retention::STEP;
+use crate::retention;
 use crate::store::{Aged, Pruned, StoreError};
 
 /// Why nothing was pruned.
@@ -30,10 +30,8 @@ impl Hub {
     /// [`PruneError`].
     pub async fn prune(&self, kept: &Retention) -> Result<Pruned, PruneError> {
         kept.validate()?;
-        let pruned = self.0.store.prune(Timestamp::now(), kept.into(), STEP);
-        let pruned = pruned.await?;
-        self.0.metrics.pruned(&pruned);
-        Ok(pruned)
+        let hub = &*self.0;
+        Ok(retention::step(&*hub.store, &hub.fanout, &hub.metrics, kept.into()).await?)
     }
 
     /// How much is older than `kept` says.

@@ -212,6 +212,7 @@ pub(super) fn cancel(connection: &Connection, cancel: &Cancel) -> Result<Cancell
             .execute(params![id.as_bytes(), millis(cancel.now), cancel.by])?;
         return Ok(Cancelled::Now {
             id,
+            position: None,
             told: Vec::new(),
         });
     }
@@ -272,6 +273,7 @@ fn withdraw(connection: &Connection, id: Uuid, cancel: &Cancel) -> Result<Cancel
     });
     Ok(Cancelled::Now {
         id,
+        position: Some(entry.position),
         told: told.collect(),
     })
 }
