@@ -128,6 +128,9 @@ impl Acceptor {
 
     /// With TLS on every connection.
     pub(crate) fn speaking(mut self, tls: Option<Tls>) -> Self {
+        if let Some(tls) = &tls {
+            self.router = tls.answering(self.router);
+        }
         self.tls = tls;
         self
     }

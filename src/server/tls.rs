@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -24,6 +25,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::{self, Ticketer};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::certificate::CertificateError;
 use super::connection::{linger, serve_connection};
@@ -45,6 +47,8 @@ pub(crate) struct Tls {
     /// How long a handshake may take, the wait for its first byte included.
     patience: Duration,
     http2: http2::Limits,
+    /// What every answer tells browsers of coming here without TLS.
+    hsts: Option<HeaderValue>,
     not_encrypted: Router,
 }
 
@@ -84,9 +88,21 @@ impl Tls {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             patience: config.serve.header_timeout,
             http2: http2::Limits::of(config),
+            hsts: config.tls.hsts.map(strict_transport_security),
             not_encrypted: not_encrypted(),
         };
         Ok(Some((tls, renewal)))
+    }
+
+    /// A router whose answers say what those over TLS say besides.
+    pub(crate) fn answering(&self, router: Router) -> Router {
+        match self.hsts.clone() {
+            Some(hsts) => router.layer(SetResponseHeaderLayer::overriding(
+                STRICT_TRANSPORT_SECURITY,
+                hsts,
+            )),
+            None => router,
+        }
     }
 
     /// Serves a connection until it ends. When `draining` is cancelled it finishes what it is in and ends. `tasks` sees the
@@ -157,6 +173,12 @@ impl Tls {
             None
         })
     }
+}
+
+/// Of this host alone, for the hub does not know what its subdomains are (RFC 6797, 6.1).
+fn strict_transport_security(age: Duration) -> HeaderValue {
+    let value = HeaderValue::try_from(format!("max-age={}", age.as_secs()));
+    value.unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
 }
 
 async fn first(socket: &TcpStream) -> First {

@@ -511,6 +511,44 @@ async fn the_consoles_cookie_goes_over_tls_alone() {
 }
 
 #[tokio::test]
+async fn browsers_are_told_to_come_over_tls_alone_if_that_is_configured_and_over_tls_alone() {
+    const PATHS: [&str; 4] = ["/healthz", "/", "/notifications/stream", "/no/such/path"];
+    let pem = Pem::new();
+    let day = Duration::from_hours(24);
+    for (configured, said) in [
+        (None, None),
+        (Some(day), Some("max-age=86400")),
+        (Some(Duration::ZERO), Some("max-age=0")),
+    ] {
+        let hub = pem.hub(|config| config.tls.hsts = configured).await;
+        let mut http2 = Http2::to(hub.addr(), &pem).await;
+        for path in PATHS {
+            let request = http2.request("GET", path, &[]);
+            let answer = http2.call(request, "").await;
+            let header = answer.headers().get("strict-transport-security");
+            assert_eq!(header.map(|it| it.to_str().unwrap()), said, "{path}");
+
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let answer = asked(&pem, &hub, &request).await;
+            let mut lines = answer.lines();
+            let header = lines.find_map(|it| it.strip_prefix("strict-transport-security: "));
+            assert_eq!(header, said, "{answer}");
+        }
+        // A stream stays with its connection, and is told like any other answer.
+        let stream = http2.open(&hub.token("42", &[], &[]), None).await;
+        let header = stream.headers().get("strict-transport-security");
+        assert_eq!(header.map(|it| it.to_str().unwrap()), said);
+        // Whoever speaks plain HTTP is told nothing that a browser may not heed there.
+        let plain = hub.raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let plain = String::from_utf8(plain).unwrap();
+        assert!(plain.starts_with("HTTP/1.1 400 "), "{plain}");
+        assert!(!plain.contains("strict-transport-security"), "{plain}");
+        drop(stream);
+        hub.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn a_hub_made_by_hand_speaks_tls_as_well() {
     let (pem, data) = (Pem::new(), tempfile::tempdir().unwrap());
     let mut config = Config::default();
