@@ -46,6 +46,8 @@ pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     /// How long a handshake may take, the wait for its first byte included.
     patience: Duration,
+    /// How long a client may take no byte of what is written to it.
+    idle_limit: Duration,
     http2: http2::Limits,
     /// What every answer tells browsers of coming here without TLS.
     hsts: Option<HeaderValue>,
@@ -87,6 +89,7 @@ impl Tls {
         let tls = Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             patience: config.serve.header_timeout,
+            idle_limit: config.stream.idle_limit,
             http2: http2::Limits::of(config),
             hsts: config.tls.hsts.map(strict_transport_security),
             not_encrypted: not_encrypted(),
@@ -166,7 +169,7 @@ impl Tls {
             First::Other => return Err(Some(socket)),
             First::Nothing => return Err(None),
         }
-        let socket = Watched::new(socket);
+        let socket = Watched::new(socket, self.idle_limit);
         self.acceptor.accept(socket).await.map_err(|error| {
             // Scanners, and browsers that do not know the certificate: nobody can do anything about them here.
             tracing::debug!(%error, "a TLS handshake failed");
@@ -191,7 +194,7 @@ async fn first(socket: &TcpStream) -> First {
 }
 
 /// HTTP/1.1 inside TLS. Its streams stay in it, so it is hyper's from beginning to end; a client that takes nothing any more
-/// is ended by the kernel (`TCP_USER_TIMEOUT`).
+/// is ended by its socket ([`Watched`]).
 async fn serve_http1(
     (stream, peer): (TlsStream<Watched>, SocketAddr),
     http: &http1::Builder,

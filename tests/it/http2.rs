@@ -17,7 +17,7 @@ async fn impatient(pem: &Pem) -> TestHub {
 }
 
 /// What a hub has counted, once it is so many.
-async fn ended(hub: &TestHub, why: &str, count: usize) {
+pub async fn ended(hub: &TestHub, why: &str, count: usize) {
     let wanted = format!("campanile_streams_ended_total{{reason=\"{why}\"}} {count}");
     let look = async {
         while !hub.hub().metrics().await.lines().any(|line| line == wanted) {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
+use crate::http2::ended;
 use crate::support::http2::Http2;
 use crate::support::tls::{Pem, Sleep, Sleepy, make};
 use crate::support::{BinaryHub, EventStream, Open, TestHub, command, soon, to_user};
@@ -145,6 +146,36 @@ async fn a_stream_that_ends_with_everything_acknowledged_owes_nothing() {
         drop(back);
         hub.stop().await;
     }
+}
+
+#[tokio::test]
+async fn whoever_takes_no_byte_over_tls_is_cut_off_in_a_stream_and_between_requests() {
+    let pem = Pem::new();
+    // The streams are looked over only when this test is over: it is the connection that ends.
+    let hub = pem
+        .hub(|config| {
+            config.stream.idle_limit = Duration::from_secs(1);
+            config.stream.sweep = Duration::from_secs(3_600);
+        })
+        .await;
+    let (_asleep, sleep) = narrow(&hub, &pem, "http/1.1").await;
+    sleep.begin();
+    let details = "x".repeat(8_000);
+    let drafts: Vec<_> = (0..100)
+        .map(|n| json!({"targetUserId": "ann", "message": format!("n{n}"), "details": details}))
+        .collect();
+    let (status, answer) = hub.post("/notifications/batch", &json!(drafts)).await;
+    assert_eq!(status, 200, "{answer}");
+    ended(&hub, "stalled", 1).await;
+
+    let mut asking = pem.connect(hub.addr(), "http/1.1").await.unwrap();
+    let cut = async {
+        // Until the hub takes no more, and then no longer is there.
+        let requests = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
+        while asking.write_all(requests.as_bytes()).await.is_ok() {}
+    };
+    soon("to be cut off", cut).await;
+    hub.stop().await;
 }
 
 #[tokio::test]
