@@ -252,9 +252,10 @@ impl SocketOptions {
         socket.set_nodelay(true)?;
         let socket = SockRef::from(socket);
         socket.set_send_buffer_size(self.send_buffer)?;
+        // In whole seconds, of which none would be refused, and with it all that follows.
         let probes = TcpKeepalive::new()
             .with_time(self.unacknowledged)
-            .with_interval(self.unacknowledged / 4);
+            .with_interval((self.unacknowledged / 4).max(Duration::from_secs(1)));
         socket.set_tcp_keepalive(&probes)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
