@@ -246,6 +246,37 @@ async fn over_the_cap_a_tls_client_is_closed_and_the_others_go_on() {
 }
 
 #[tokio::test]
+async fn the_log_says_that_the_hub_is_full() {
+    let (pem, data) = (Pem::new(), tempfile::tempdir().unwrap());
+    for encrypted in [true, false] {
+        let (config, log) = (data.path().join("hub.toml"), data.path().join("log"));
+        let mut text = "[serve]\nmax_connections = 1\n".to_owned();
+        if encrypted {
+            let (certificate, key) = (pem.certificate.display(), pem.key.display());
+            text += &format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+        }
+        std::fs::write(&config, text).unwrap();
+        let flags = ["--config", config.to_str().unwrap()];
+        let hub = BinaryHub::serve_logging(data.path(), &flags, &log).await;
+        let _first = TcpStream::connect(hub.addr()).await.unwrap();
+        // Over TLS it is closed before a handshake; without it is told so.
+        let _others = [
+            TcpStream::connect(hub.addr()).await.unwrap(),
+            TcpStream::connect(hub.addr()).await.unwrap(),
+        ];
+        let lines = said(&log, "accept_failed").await;
+        assert_eq!(lines[0]["level"], "ERROR", "{lines:?}");
+        let fields = &lines[0]["fields"];
+        assert_eq!(fields["max"], 1, "{fields}");
+        let error = fields["error"].as_str().unwrap();
+        assert!(error.contains("serve.max_connections"), "{fields}");
+        assert_eq!(hub.terminate().await, Some(0));
+        let lines = said(&log, "accept_failed").await;
+        assert_eq!(lines.len(), 1, "once a minute at most: {lines:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_new_certificate_is_served_and_open_streams_go_on() {
     let (pem, live) = (Pem::new(), tempfile::tempdir().unwrap());
     let newer = Pem::new();
