@@ -29,7 +29,7 @@ const SEED = "20261126";
  */
 const CHECKS = ["--exclude-checks", "positive_data_acceptance,negative_data_rejection"];
 
-/** Signing in takes a code and the job of a cron daemon a secret; the latter has a test of its own. */
+/** This takes a secret of its own, and so has a test of its own. */
 const CRON = "/cron/check-overdue";
 const STREAM = "/notifications/stream";
 
@@ -62,7 +62,13 @@ async function conforms(credential, examples, which) {
     {
       // In a directory of its own, so that no schemathesis.toml of the developer's is found, and nothing is left behind.
       cwd: directory,
-      env: { ...process.env, SCHEMATHESIS_HOOKS: "hooks", PYTHONPATH: fileURLToPath(new URL(".", import.meta.url)) },
+      env: {
+        ...process.env,
+        SCHEMATHESIS_HOOKS: "hooks",
+        PYTHONPATH: fileURLToPath(new URL(".", import.meta.url)),
+        PYTHONDONTWRITEBYTECODE: "1",
+        NO_PROXY: "127.0.0.1",
+      },
       stdio: ["ignore", "pipe", "pipe"],
     },
   );
