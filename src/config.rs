@@ -166,6 +166,10 @@ pub struct Tls {
     pub reload: Duration,
     /// The most streams of HTTP/2 that one connection may have at once, requests among them; 1 to 1,000.
     pub http2_streams: u32,
+    /// For how long browsers are told to come to this host over TLS alone (RFC 6797); 0 to 730 d in whole seconds. Zero makes
+    /// them forget it; none says nothing of it.
+    #[serde(with = "duration::optional", skip_serializing_if = "Option::is_none")]
+    pub hsts: Option<Duration>,
 }
 
 impl Tls {
@@ -182,6 +186,7 @@ impl Default for Tls {
             key: None,
             reload: Duration::from_secs(10),
             http2_streams: 100,
+            hsts: None,
         }
     }
 }

@@ -17,6 +17,7 @@ mod inbox;
 mod keys;
 mod metrics;
 mod page;
+mod patience;
 mod problem;
 mod prune;
 mod publish;
@@ -62,6 +63,7 @@ use crate::hub::Hub;
 pub use self::access::Access;
 pub(crate) use self::crowded::refusing;
 pub(crate) use self::handover::{ConnectionService, Encrypted, FlushWatch, Transfer};
+pub(crate) use self::patience::Patience;
 pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
 
 /// How long a browser may remember what a preflight allowed.

@@ -54,6 +54,8 @@ pub(crate) enum Heard {
     Bytes,
     /// The client is gone.
     Gone,
+    /// The client has taken, or acknowledged, nothing for too long.
+    TimedOut,
 }
 
 impl Pipe {
@@ -82,7 +84,8 @@ impl Sink {
     /// Writes what it takes at once.
     ///
     /// # Errors
-    /// [`io::ErrorKind::WouldBlock`] when it takes nothing; anything else when it is broken.
+    /// [`io::ErrorKind::WouldBlock`] when it takes nothing; anything else when it is broken, [`io::ErrorKind::TimedOut`] if that is
+    /// because the client took nothing for too long.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Socket { socket, .. } => socket.write(bytes),
@@ -92,6 +95,9 @@ impl Sink {
                     Poll::Ready(Ok(written)) => {
                         pipe.written += written as u64;
                         Ok(written)
+                    }
+                    Poll::Ready(Err(_)) if pipe.receipts.timed_out() => {
+                        Err(io::ErrorKind::TimedOut.into())
                     }
                     Poll::Ready(broken) => broken,
                     Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -115,11 +121,18 @@ impl Sink {
             }
         };
         match read {
+            Ok(0) if self.timed_out() => Heard::TimedOut,
             Ok(0) => Heard::Gone,
             Ok(_) => Heard::Bytes,
             Err(error) if would_block(&error) => Heard::Silence,
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => Heard::TimedOut,
             Err(_) => Heard::Gone,
         }
+    }
+
+    /// Whether a pipe's end is that of a connection whose client took nothing for too long. A socket says so itself.
+    fn timed_out(&self) -> bool {
+        matches!(self, Self::Pipe(pipe) if pipe.receipts.timed_out())
     }
 
     /// Says that nothing more comes.

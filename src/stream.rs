@@ -442,6 +442,7 @@ impl Stream {
                 self.phase = Phase::Over;
                 return;
             }
+            Some(sink::Heard::TimedOut) => return self.abandon(End::Stalled),
         }
         self.write_pending(verdicts, now);
     }
@@ -464,7 +465,8 @@ impl Stream {
                     self.pending = Some(pending);
                     return;
                 }
-                _ => {
+                Err(error) => return self.broke(&error),
+                Ok(_) => {
                     self.phase = Phase::Over;
                     return;
                 }
@@ -517,8 +519,8 @@ impl Stream {
                 taken
             }
             Err(error) if would_block(&error) => 0,
-            Err(_) => {
-                self.phase = Phase::Over;
+            Err(error) => {
+                self.broke(&error);
                 return 0;
             }
         };
@@ -628,6 +630,14 @@ impl Stream {
             || (queued > 0
                 && self.written.saturating_sub(queued) <= self.heard.bytes
                 && now.saturating_duration_since(self.heard.at) >= limit)
+    }
+
+    /// Its sink is broken.
+    fn broke(&mut self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            self.end.get_or_insert(End::Stalled);
+        }
+        self.phase = Phase::Over;
     }
 
     /// Drops it at the next `next`.

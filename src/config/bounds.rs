@@ -117,7 +117,18 @@ fn tls(tls: &Tls) -> Result<(), InvalidValue> {
     }
     let least = Duration::from_millis(100);
     lasts("tls.reload", tls.reload, least..=HOUR)?;
-    within("tls.http2_streams", tls.http2_streams, 1..=1_000)
+    within("tls.http2_streams", tls.http2_streams, 1..=1_000)?;
+    if let Some(age) = tls.hsts {
+        if !tls.is_on() {
+            // Browsers heed it over TLS alone (RFC 6797, 8.1).
+            return invalid("tls.hsts", "needs tls.certificate and tls.key beside it");
+        }
+        lasts("tls.hsts", age, Duration::ZERO..=730 * DAY)?;
+        if age.subsec_nanos() != 0 {
+            return invalid("tls.hsts", "must be whole seconds");
+        }
+    }
+    Ok(())
 }
 
 fn stream(stream: &Stream) -> Result<(), InvalidValue> {

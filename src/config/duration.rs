@@ -81,6 +81,27 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Duratio
     parse(&String::deserialize(input)?).map_err(D::Error::custom)
 }
 
+/// For `#[serde(with = "duration::optional")]` on one that may be missing.
+pub(super) mod optional {
+    use super::*;
+
+    pub(crate) fn serialize<S: Serializer>(
+        value: &Option<Duration>,
+        out: S,
+    ) -> Result<S::Ok, S::Error> {
+        match value {
+            Some(value) => super::serialize(value, out),
+            None => out.serialize_none(),
+        }
+    }
+
+    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
+        input: D,
+    ) -> Result<Option<Duration>, D::Error> {
+        super::deserialize(input).map(Some)
+    }
+}
+
 /// For `#[serde(with = "duration::list")]` on several.
 pub(super) mod list {
     use super::*;

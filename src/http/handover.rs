@@ -37,9 +37,9 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
 use tower::ServiceExt;
 
+use super::patience::Patience;
 use crate::fanout::Piped;
 use crate::hub::Subscription;
 use crate::sink::Wire;
@@ -222,9 +222,7 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
 pub(crate) struct FlushWatch {
     io: TokioIo<TcpStream>,
     transfer: Arc<Transfer>,
-    /// How long the client may take no byte of an answer; hyper itself would wait for ever.
-    patience: Duration,
-    stalled: Option<Pin<Box<Sleep>>>,
+    patience: Patience,
 }
 
 impl FlushWatch {
@@ -232,34 +230,13 @@ impl FlushWatch {
         Self {
             io: TokioIo::new(socket),
             transfer,
-            patience,
-            stalled: None,
+            patience: Patience::new(patience),
         }
     }
 
     /// The socket, for whoever goes on with it.
     pub(crate) fn into_socket(self) -> TcpStream {
         self.io.into_inner()
-    }
-
-    /// What has come of a write, unless none has come of any for too long.
-    fn written(
-        &mut self,
-        written: Poll<io::Result<usize>>,
-        context: &mut Context<'_>,
-    ) -> Poll<io::Result<usize>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
-        }
-        let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        stalled
-            .as_mut()
-            .poll(context)
-            .map(|()| Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -280,7 +257,7 @@ impl Write for FlushWatch {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write(context, bytes);
-        self.written(written, context)
+        self.patience.written(written, context)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -307,6 +284,6 @@ impl Write for FlushWatch {
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.io).poll_write_vectored(context, slices);
-        self.written(written, context)
+        self.patience.written(written, context)
     }
 }

@@ -27,6 +27,7 @@ use crate::events;
 use crate::http::refusing;
 use crate::hub::Hub;
 use crate::metrics::Crowded;
+use crate::rate::Seldom;
 
 /// What hyper may hold of a request's head or of a batch's body at a time, in bytes.
 const MAX_HTTP_BUFFER: usize = 64 * 1024;
@@ -49,6 +50,8 @@ pub(crate) struct Acceptor {
     options: SocketOptions,
     connections: TaskTracker,
     room: Arc<Semaphore>,
+    max: usize,
+    telling: Seldom,
     addresses: Arc<PerAddress>,
     proxies: Proxies,
     refusals: Arc<Semaphore>,
@@ -102,6 +105,7 @@ impl Acceptor {
         refusing_http
             .header_read_timeout(REFUSAL_TIMEOUT)
             .keep_alive(false);
+        let max = bounds.connections.clamp(1, Semaphore::MAX_PERMITS);
         let refusing = |reason| refusing(hub.clone(), config, reason);
         Self {
             refusing: [refusing(Crowded::Address), refusing(Crowded::Full)],
@@ -115,9 +119,9 @@ impl Acceptor {
                 unacknowledged: config.stream.idle_limit,
             },
             connections: TaskTracker::new(),
-            room: Arc::new(Semaphore::new(
-                bounds.connections.clamp(1, Semaphore::MAX_PERMITS),
-            )),
+            room: Arc::new(Semaphore::new(max)),
+            max,
+            telling: Seldom::default(),
             addresses: PerAddress::new("connections", bounds.per_address),
             proxies: Proxies::new(&config.serve.trusted_proxies),
             refusals: Arc::new(Semaphore::new(bounds.refusals)),
@@ -128,6 +132,9 @@ impl Acceptor {
 
     /// With TLS on every connection.
     pub(crate) fn speaking(mut self, tls: Option<Tls>) -> Self {
+        if let Some(tls) = &tls {
+            self.router = tls.answering(self.router);
+        }
         self.tls = tls;
         self
     }
@@ -201,6 +208,14 @@ impl Acceptor {
     /// always closes: a handshake is what the refusal is to save.
     fn refuse(&self, socket: TcpStream, peer: SocketAddr, reason: Crowded) {
         self.hub.counted().crowded(reason);
+        if reason == Crowded::Full && self.telling.now() {
+            tracing::error!(
+                event = events::ACCEPT_FAILED,
+                error = "the hub has as many as serve.max_connections",
+                max = self.max,
+                "no more connections are served for the moment; clients are refused, over TLS by closing"
+            );
+        }
         if self.tls.is_some() {
             return;
         }
@@ -249,9 +264,10 @@ impl SocketOptions {
         socket.set_nodelay(true)?;
         let socket = SockRef::from(socket);
         socket.set_send_buffer_size(self.send_buffer)?;
+        // In whole seconds, of which none would be refused, and with it all that follows.
         let probes = TcpKeepalive::new()
             .with_time(self.unacknowledged)
-            .with_interval(self.unacknowledged / 4);
+            .with_interval((self.unacknowledged / 4).max(Duration::from_secs(1)));
         socket.set_tcp_keepalive(&probes)?;
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.unacknowledged))?;

@@ -12,7 +12,8 @@
 //! - resets: requests that were taken back before they were answered are counted ([`RESETS`]), and h2 counts those that were
 //!   taken back before they were seen. Over either the connection is closed with `ENHANCE_YOUR_CALM` (CVE-2023-44487);
 //! - time: without a stream it is closed like an idle connection of HTTP/1.1. With one it must answer a PING now and then,
-//!   which a proxy on the way does not do in the name of a client that is gone.
+//!   which a proxy on the way does not do in the name of a client that is gone. One whose socket takes nothing is ended by
+//!   that ([`super::wire::Watched`]).
 
 mod exchange;
 

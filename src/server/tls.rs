@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::http::header::{HeaderValue, STRICT_TRANSPORT_SECURITY};
 use hyper::server::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -24,6 +25,7 @@ use tokio_rustls::rustls::crypto::aws_lc_rs::{self, Ticketer};
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tower_http::set_header::SetResponseHeaderLayer;
 
 use super::certificate::CertificateError;
 use super::connection::{linger, serve_connection};
@@ -44,7 +46,11 @@ pub(crate) struct Tls {
     acceptor: TlsAcceptor,
     /// How long a handshake may take, the wait for its first byte included.
     patience: Duration,
+    /// How long a client may take no byte of what is written to it.
+    idle_limit: Duration,
     http2: http2::Limits,
+    /// What every answer tells browsers of coming here without TLS.
+    hsts: Option<HeaderValue>,
     not_encrypted: Router,
 }
 
@@ -83,10 +89,23 @@ impl Tls {
         let tls = Self {
             acceptor: TlsAcceptor::from(Arc::new(server)),
             patience: config.serve.header_timeout,
+            idle_limit: config.stream.idle_limit,
             http2: http2::Limits::of(config),
+            hsts: config.tls.hsts.map(strict_transport_security),
             not_encrypted: not_encrypted(),
         };
         Ok(Some((tls, renewal)))
+    }
+
+    /// A router whose answers say what those over TLS say besides.
+    pub(crate) fn answering(&self, router: Router) -> Router {
+        match self.hsts.clone() {
+            Some(hsts) => router.layer(SetResponseHeaderLayer::overriding(
+                STRICT_TRANSPORT_SECURITY,
+                hsts,
+            )),
+            None => router,
+        }
     }
 
     /// Serves a connection until it ends. When `draining` is cancelled it finishes what it is in and ends. `tasks` sees the
@@ -150,13 +169,19 @@ impl Tls {
             First::Other => return Err(Some(socket)),
             First::Nothing => return Err(None),
         }
-        let socket = Watched::new(socket);
+        let socket = Watched::new(socket, self.idle_limit);
         self.acceptor.accept(socket).await.map_err(|error| {
             // Scanners, and browsers that do not know the certificate: nobody can do anything about them here.
             tracing::debug!(%error, "a TLS handshake failed");
             None
         })
     }
+}
+
+/// Of this host alone, for the hub does not know what its subdomains are (RFC 6797, 6.1).
+fn strict_transport_security(age: Duration) -> HeaderValue {
+    let value = HeaderValue::try_from(format!("max-age={}", age.as_secs()));
+    value.unwrap_or_else(|_| HeaderValue::from_static("max-age=0"))
 }
 
 async fn first(socket: &TcpStream) -> First {
@@ -169,7 +194,7 @@ async fn first(socket: &TcpStream) -> First {
 }
 
 /// HTTP/1.1 inside TLS. Its streams stay in it, so it is hyper's from beginning to end; a client that takes nothing any more
-/// is ended by the kernel (`TCP_USER_TIMEOUT`).
+/// is ended by its socket ([`Watched`]).
 async fn serve_http1(
     (stream, peer): (TlsStream<Watched>, SocketAddr),
     http: &http1::Builder,

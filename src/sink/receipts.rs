@@ -6,6 +6,7 @@
 //! its end and the socket took all that it had. From then on what was handed over before is with the kernel, and
 //! acknowledged once the kernel's queue has come past it.
 
+use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use tokio::net::TcpStream;
@@ -27,6 +28,8 @@ struct Progress {
     blocked: bool,
     /// Nothing more is written. The kernel counts that as a byte of its queue.
     shut: bool,
+    /// It broke because the peer took, or acknowledged, nothing for too long.
+    timed_out: bool,
     /// How often the task has begun to work.
     begun: u64,
     /// The last time of these after which nothing was held back, and how much was written by then.
@@ -79,6 +82,18 @@ impl Wire {
         lock(&self.progress).shut = true;
     }
 
+    /// The connection is broken.
+    pub(crate) fn broke(&self, error: &io::Error) {
+        if error.kind() == io::ErrorKind::TimedOut {
+            lock(&self.progress).timed_out = true;
+        }
+    }
+
+    /// Whether that was because the peer took, or acknowledged, nothing for too long.
+    pub(crate) fn has_timed_out(&self) -> bool {
+        lock(&self.progress).timed_out
+    }
+
     /// The connection's task begins to work.
     pub(crate) fn begin(&self) {
         lock(&self.progress).begun += 1;
@@ -110,6 +125,11 @@ impl Receipts {
     pub(crate) fn follow(&self, wire: &Arc<Wire>) {
         // There is one, and it is said once.
         let _ = self.wire.set(Arc::clone(wire));
+    }
+
+    /// Whether the connection broke because the peer took, or acknowledged, nothing for too long.
+    pub(super) fn timed_out(&self) -> bool {
+        self.wire.get().is_some_and(|wire| wire.has_timed_out())
     }
 
     /// Bytes were handed to the connection by its task, which writes them before it pauses.

@@ -9,7 +9,7 @@ pub(crate) enum End {
     Said(Bye),
     /// Its client went away, or broke the protocol.
     Client,
-    /// Its socket took nothing for too long.
+    /// Its socket took nothing for too long, or its client acknowledged nothing.
     Stalled,
     /// It gave its place to a newer stream of the same user.
     Replaced,

@@ -218,3 +218,28 @@ fn a_proxy_is_named_by_an_address_or_a_block() {
     let error = parsed.expect_err("a name is no address").to_string();
     assert!(error.contains("must be a block of addresses"), "{error}");
 }
+
+#[test]
+fn what_the_readme_shows_of_nginx_stands_in_the_file_that_is_tested() {
+    const README: &str = include_str!("../../README.md");
+    const FILE: &str = include_str!("../nginx/campanile.conf");
+    fn directives(text: &str) -> impl Iterator<Item = &str> {
+        let lines = text.lines();
+        let lines = lines.map(|line| line.split('#').next().unwrap_or("").trim());
+        lines.filter(|line| line.ends_with(';') || line.ends_with('{'))
+    }
+    let file: Vec<&str> = directives(FILE).collect();
+    let blocks = README.split("```nginx\n").skip(1);
+    let shown: Vec<&str> = blocks
+        .filter_map(|block| block.split("```").next())
+        .flat_map(directives)
+        .collect();
+    assert!(shown.len() >= 7, "{shown:?}");
+    assert!(
+        shown.iter().any(|it| it.contains("X-Forwarded-For")),
+        "{shown:?}"
+    );
+    for line in shown {
+        assert!(file.contains(&line), "{line} is not in the file: {file:?}");
+    }
+}

@@ -48,6 +48,7 @@ fn every_key_stands_in_the_documentation_under_its_section() {
     config.serve.metrics_listen = Some(config.serve.listen);
     config.tls.certificate = Some("x".into());
     config.tls.key = Some("x".into());
+    config.tls.hsts = Some(Duration::ZERO);
     let all = toml::Table::try_from(&config).expect("a table");
     let mut documented: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut section = String::new();
@@ -376,6 +377,27 @@ fn values_that_would_only_look_as_if_they_worked_are_refused() {
         assert!(error.contains(problem), "{value}: {error}");
         assert!(!error.contains('\n'), "{value}: {error}");
     }
+}
+
+#[test]
+fn browsers_are_sent_over_tls_alone_for_whole_seconds_and_only_by_a_hub_that_has_it() {
+    let with = |more: &str| {
+        let file = format!("[tls]\ncertificate = \"c.pem\"\nkey = \"k.pem\"\nhsts = \"{more}\"\n");
+        load_file(&file, &[], &[]).map(|config| config.tls.hsts)
+    };
+    assert_eq!(with("365d"), Ok(Some(Duration::from_hours(365 * 24))));
+    assert_eq!(with("0s"), Ok(Some(Duration::ZERO)), "which takes it back");
+    for (value, problem) in [
+        ("731d", "must be 0s to 730d, not 731d"),
+        ("500ms", "must be whole seconds"),
+    ] {
+        let refusal = format!("hub.toml:4: tls.hsts: {problem}");
+        assert_eq!(with(value), Err(refusal), "{value}");
+    }
+    refused(
+        load_environment(&[("CAMPANILE_TLS_HSTS", "1d")]),
+        "CAMPANILE_TLS_HSTS: tls.hsts: needs tls.certificate and tls.key beside it",
+    );
 }
 
 #[test]

@@ -1,7 +1,10 @@
-//! Whatever comes in, at random: a cursor never fails, and what a draft is let through with is what its rules say.
+//! Whatever comes in, at random: a cursor never fails, what a draft is let through with is what its rules say, and a
+//! credential that was tampered with opens nothing.
 //!
 //! `CAMPANILE_TEST_CASES` says how many of each are tried. The writer of streams is tried in `tests/browser/wire.test.mjs`,
 //! against a parser that others wrote.
+
+mod credentials;
 
 use campanile::clock::Timestamp;
 use campanile::log::{Cursor, Epoch, Position};

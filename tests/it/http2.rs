@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::http2::{Frame, Frames, Http2, text};
 use crate::support::tls::Pem;
-use crate::support::{TestHub, soon, to_user};
+use crate::support::{BinaryHub, TestHub, soon, to_user};
 
 /// A hub that ends what is silent for a second, which is the least that can be configured.
 async fn impatient(pem: &Pem) -> TestHub {
@@ -17,7 +17,7 @@ async fn impatient(pem: &Pem) -> TestHub {
 }
 
 /// What a hub has counted, once it is so many.
-async fn ended(hub: &TestHub, why: &str, count: usize) {
+pub async fn ended(hub: &TestHub, why: &str, count: usize) {
     let wanted = format!("campanile_streams_ended_total{{reason=\"{why}\"}} {count}");
     let look = async {
         while !hub.hub().metrics().await.lines().any(|line| line == wanted) {
@@ -193,6 +193,67 @@ async fn requests_taken_back_one_by_one_before_they_are_answered_end_the_connect
         assert_eq!(connection.call(request, "").await.status(), 200);
     }
     hub.stop().await;
+}
+
+/// What a process holds in memory, in KiB.
+fn resident(hub: &BinaryHub) -> u64 {
+    let path = format!("/proc/{}/status", hub.id());
+    let text = std::fs::read_to_string(path).expect("Linux tells it");
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.expect("a number").parse().expect("a number")
+}
+
+/// A thousand requests taken back at once, which end their connection.
+async fn burst(hub: &BinaryHub, pem: &Pem) {
+    let mut attacker = Frames::to(hub.addr(), pem).await;
+    let mut flood = Vec::new();
+    for stream in (1..2_000).step_by(2) {
+        Frame::get(stream, "/healthz").write(&mut flood);
+        Frame::reset(stream, Reason::CANCEL).write(&mut flood);
+    }
+    let _ = soon("the flood", attacker.send(&flood)).await;
+    while attacker.next().await.is_some() {}
+}
+
+/// `CAMPANILE_TEST_RESETS` says how many; by default it is enough to tell what is kept of each, in a few seconds.
+#[tokio::test]
+async fn of_requests_that_are_taken_back_nothing_stays_in_memory() {
+    const ROOM_KIB: u64 = 16 * 1024;
+    let asked = std::env::var("CAMPANILE_TEST_RESETS").ok();
+    let total: usize = asked.map_or(20_000, |asked| asked.parse().expect("a number"));
+    let (pem, data) = (Pem::new(), tempfile::tempdir().unwrap());
+    let (certificate, key) = (pem.certificate.to_str(), pem.key.to_str());
+    let flags = [
+        "--tls-cert",
+        certificate.unwrap(),
+        "--tls-key",
+        key.unwrap(),
+    ];
+    let hub = BinaryHub::serve(data.path(), &flags).await;
+    for _ in 0..3 {
+        burst(&hub, &pem).await;
+    }
+    let before = resident(&hub);
+    let paced = total / 20;
+    for _ in 0..(total - paced) / 1_000 {
+        burst(&hub, &pem).await;
+    }
+    let after_bursts = resident(&hub);
+    // And on one connection that goes on, because as many are answered.
+    let mut connection = Http2::to(hub.addr(), &pem).await;
+    for _ in 0..paced {
+        let request = connection.request("POST", "/notifications", &[]);
+        let (_, mut out) = connection.begin(request, false).await;
+        out.send_reset(Reason::CANCEL);
+        let request = connection.request("GET", "/healthz", &[]);
+        assert_eq!(connection.call(request, "").await.status(), 200);
+    }
+    let after = resident(&hub);
+    let said = format!("{total} requests: {before}, {after_bursts}, {after} KiB");
+    assert!(after_bursts.max(after) < before + ROOM_KIB, "{said}");
+    eprintln!("{said}");
+    assert_eq!(hub.terminate().await, Some(0));
 }
 
 #[tokio::test]

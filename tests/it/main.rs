@@ -51,6 +51,7 @@ mod support;
 mod tickets;
 mod tls;
 mod tokens;
+mod vanished;
 mod webhooks;
 mod why;
 mod wire;

@@ -13,15 +13,15 @@ use serde_json::json;
 
 use crate::support::{BinaryHub, TestHub, binary};
 
-const SECRET: &str = "the secret of a site, made with openssl rand";
+pub const SECRET: &str = "the secret of a site, made with openssl rand";
 /// After all of them were made.
-const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+pub const NOW: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
-const V5: &str = "authjs.session-token";
-const V5_SECURE: &str = "__Secure-authjs.session-token";
-const V4: &str = "next-auth.session-token";
+pub const V5: &str = "authjs.session-token";
+pub const V5_SECURE: &str = "__Secure-authjs.session-token";
+pub const V4: &str = "next-auth.session-token";
 
-const OF_V5: &str = concat!(
+pub const OF_V5: &str = concat!(
     "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwia2lkIjoiOHFpM1hxdEJYZjVDUDBoLTFHem5xWDZf",
     "bGRqdXhOazZ4WThGR2pkYkFZN0RvSVJvMFJrd0pXb3otSEpNSkc4SjdKa1d2dy1aOGQyTjZqODhqQTNMeUEifQ..",
     "HqRasJGRLNx7mL_lYUvjdw.j8P_uV9_KIinkZfMck2rihmpnsNMGXM2asRsKhOmMbHEdxnNeWNJg4yloQzAd8NFi",
@@ -29,7 +29,7 @@ const OF_V5: &str = concat!(
     "BleK5ViWocYY00sdX-1IIO-zcan5MbRV6u8uDq2aabh4boPTBhbUy00S-AlZlYYfRAp4w1n037kFkeadrWgDifTn",
     "RTtqNta63o6JaHY.kj-xGBayyU2YR7RryE9EkZX77PFotlTovHQS9qyc1Bs",
 );
-const OF_V5_SECURE: &str = concat!(
+pub const OF_V5_SECURE: &str = concat!(
     "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2Q0JDLUhTNTEyIiwia2lkIjoiZmlFa1RwMDZzdWYxb2VnNnU0M1NxMFlQ",
     "NEVRSEZSbDczZ3h1WmRwVm5WSWw2MG1aRG1LY3d1R0hMTzNHcDVRY1hxcll3emhpQ1BHTkFCUnJFMlR6dncifQ..",
     "3NmtWzO65zMI2BdXUZjgEw.sFeL84MuwXLVOpZszSXTsVq5p19pLD32cIdHBYlZcG_ZWvqBTWUQCTo4iTHkdZ99J",
@@ -37,14 +37,14 @@ const OF_V5_SECURE: &str = concat!(
     "ftjDXIhQ4--h4sIccoQkp5y8kMvFTl5h6OGlLq1bbY_b85KUcgMwS-D-oev91SIDrQQ8rvN_VBbZVZ_bGUP0xuPO",
     "BqDt7WWM1rbn3vt.xYtq3b6dT0UxQe3lwzJss8r6dRJCcEUDLgsmG3kS-8c",
 );
-const OF_V5_WITH_GCM: &str = concat!(
+pub const OF_V5_WITH_GCM: &str = concat!(
     "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIiwia2lkIjoibHBOQzZ1X2tYdTctM0RxT2o4Tk9CLVl0dTI0MFFJ",
     "TDNUY2ZqbW1kQUI5SSJ9..R6Gl_SsIGYIRlviX.ML61N7YOKd_Y2AoScfa5qrgj41tyCD7IhpDhk0HIVvVLNIGgx",
     "RDBeMnGFiIVYUjDPvBIUUOJoCqAh3ZPRf7sEVgG1OZxxwP-5FQfXzGgrBweEBUApyAqyVs6XBhTbMlldude5KH2H",
     "lirVHkx5kYtvkIPsH9LNxoAjvd7tXpsRK5YD82-olyxSaGrQD9octhA7l5heS9_SP8.jMFaUtNswsCnIL9tuvXO6",
     "A",
 );
-const OF_V4: &str = concat!(
+pub const OF_V4: &str = concat!(
     "eyJhbGciOiJkaXIiLCJlbmMiOiJBMjU2R0NNIn0..tUZhm_oOTJ0Xc6kj.6NUOLzzgHBwtjzZUALnjHp-58sDJsr",
     "7r9feKPxtp7sKQrh0GYG_s-trGmj0z9jz9Zb2v7YXlWxbCxOTQJ1jLTyIR7ziDFscs5lfms-6QBCCzP3a_nE0iFX",
     "HxTGKDR09HoK4QKoIkUvByERSgAmD63RxeYTDCI7H2tmTILSryaVyXL7BmB3nmTKqXyqlaZOufQ_DT1P5pN8ZQkx",

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 
+use crate::http2::ended;
 use crate::support::http2::Http2;
 use crate::support::tls::{Pem, Sleep, Sleepy, make};
 use crate::support::{BinaryHub, EventStream, Open, TestHub, command, soon, to_user};
@@ -148,6 +149,36 @@ async fn a_stream_that_ends_with_everything_acknowledged_owes_nothing() {
 }
 
 #[tokio::test]
+async fn whoever_takes_no_byte_over_tls_is_cut_off_in_a_stream_and_between_requests() {
+    let pem = Pem::new();
+    // The streams are looked over only when this test is over: it is the connection that ends.
+    let hub = pem
+        .hub(|config| {
+            config.stream.idle_limit = Duration::from_secs(1);
+            config.stream.sweep = Duration::from_secs(3_600);
+        })
+        .await;
+    let (_asleep, sleep) = narrow(&hub, &pem, "http/1.1").await;
+    sleep.begin();
+    let details = "x".repeat(8_000);
+    let drafts: Vec<_> = (0..100)
+        .map(|n| json!({"targetUserId": "ann", "message": format!("n{n}"), "details": details}))
+        .collect();
+    let (status, answer) = hub.post("/notifications/batch", &json!(drafts)).await;
+    assert_eq!(status, 200, "{answer}");
+    ended(&hub, "stalled", 1).await;
+
+    let mut asking = pem.connect(hub.addr(), "http/1.1").await.unwrap();
+    let cut = async {
+        // Until the hub takes no more, and then no longer is there.
+        let requests = "GET /openapi.json HTTP/1.1\r\nHost: x\r\n\r\n".repeat(50);
+        while asking.write_all(requests.as_bytes()).await.is_ok() {}
+    };
+    soon("to be cut off", cut).await;
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_connects_and_does_not_shake_hands_is_closed() {
     let pem = Pem::new();
     let hub = pem
@@ -212,6 +243,37 @@ async fn over_the_cap_a_tls_client_is_closed_and_the_others_go_on() {
     soon("room for another", again).await;
     hub.stop().await;
     assert_eq!(open.last_word().await.data["data"]["reason"], "draining");
+}
+
+#[tokio::test]
+async fn the_log_says_that_the_hub_is_full() {
+    let (pem, data) = (Pem::new(), tempfile::tempdir().unwrap());
+    for encrypted in [true, false] {
+        let (config, log) = (data.path().join("hub.toml"), data.path().join("log"));
+        let mut text = "[serve]\nmax_connections = 1\n".to_owned();
+        if encrypted {
+            let (certificate, key) = (pem.certificate.display(), pem.key.display());
+            text += &format!("[tls]\ncertificate = \"{certificate}\"\nkey = \"{key}\"\n");
+        }
+        std::fs::write(&config, text).unwrap();
+        let flags = ["--config", config.to_str().unwrap()];
+        let hub = BinaryHub::serve_logging(data.path(), &flags, &log).await;
+        let _first = TcpStream::connect(hub.addr()).await.unwrap();
+        // Over TLS it is closed before a handshake; without it is told so.
+        let _others = [
+            TcpStream::connect(hub.addr()).await.unwrap(),
+            TcpStream::connect(hub.addr()).await.unwrap(),
+        ];
+        let lines = said(&log, "accept_failed").await;
+        assert_eq!(lines[0]["level"], "ERROR", "{lines:?}");
+        let fields = &lines[0]["fields"];
+        assert_eq!(fields["max"], 1, "{fields}");
+        let error = fields["error"].as_str().unwrap();
+        assert!(error.contains("serve.max_connections"), "{fields}");
+        assert_eq!(hub.terminate().await, Some(0));
+        let lines = said(&log, "accept_failed").await;
+        assert_eq!(lines.len(), 1, "once a minute at most: {lines:?}");
+    }
 }
 
 #[tokio::test]
@@ -508,6 +570,44 @@ async fn the_consoles_cookie_goes_over_tls_alone() {
         "{answer}"
     );
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn browsers_are_told_to_come_over_tls_alone_if_that_is_configured_and_over_tls_alone() {
+    const PATHS: [&str; 4] = ["/healthz", "/", "/notifications/stream", "/no/such/path"];
+    let pem = Pem::new();
+    let day = Duration::from_hours(24);
+    for (configured, said) in [
+        (None, None),
+        (Some(day), Some("max-age=86400")),
+        (Some(Duration::ZERO), Some("max-age=0")),
+    ] {
+        let hub = pem.hub(|config| config.tls.hsts = configured).await;
+        let mut http2 = Http2::to(hub.addr(), &pem).await;
+        for path in PATHS {
+            let request = http2.request("GET", path, &[]);
+            let answer = http2.call(request, "").await;
+            let header = answer.headers().get("strict-transport-security");
+            assert_eq!(header.map(|it| it.to_str().unwrap()), said, "{path}");
+
+            let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+            let answer = asked(&pem, &hub, &request).await;
+            let mut lines = answer.lines();
+            let header = lines.find_map(|it| it.strip_prefix("strict-transport-security: "));
+            assert_eq!(header, said, "{answer}");
+        }
+        // A stream stays with its connection, and is told like any other answer.
+        let stream = http2.open(&hub.token("42", &[], &[]), None).await;
+        let header = stream.headers().get("strict-transport-security");
+        assert_eq!(header.map(|it| it.to_str().unwrap()), said);
+        // Whoever speaks plain HTTP is told nothing that a browser may not heed there.
+        let plain = hub.raw(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        let plain = String::from_utf8(plain).unwrap();
+        assert!(plain.starts_with("HTTP/1.1 400 "), "{plain}");
+        assert!(!plain.contains("strict-transport-security"), "{plain}");
+        drop(stream);
+        hub.stop().await;
+    }
 }
 
 #[tokio::test]

@@ -30,13 +30,18 @@ pub struct Pem {
 
 impl Pem {
     pub fn new() -> Self {
+        Self::of("127.0.0.1")
+    }
+
+    /// The same for another address.
+    pub fn of(address: &str) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let pem = Self {
             certificate: directory.path().join("fullchain.pem"),
             key: directory.path().join("privkey.pem"),
             directory,
         };
-        pem.renew();
+        pem.keep(make(address));
         pem
     }
 

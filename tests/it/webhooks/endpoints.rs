@@ -87,6 +87,15 @@ async fn what_an_endpoint_may_not_be_is_named_by_its_field() {
             json!({"url": format!("https://example.com/{}", "x".repeat(2_048)), "on": "always"}),
             "url",
         ),
+        // Each is short enough, and no longer when it is written out: with a slash, and with letters encoded.
+        (
+            json!({"url": format!("https://example.com?{}", "x".repeat(2_028)), "on": "always"}),
+            "url",
+        ),
+        (
+            json!({"url": format!("https://example.com/{}", "é".repeat(1_000)), "on": "always"}),
+            "url",
+        ),
         (
             json!({"url": "https://example.com/", "on": "sometimes"}),
             "on",
