@@ -25,6 +25,7 @@ mod world;
 use proptest::test_runner::{Config, FileFailurePersistence, RngSeed, TestRunner};
 
 use self::world::World;
+use crate::support::RECENT_BYTES;
 
 /// A number from the environment.
 fn asked<T: std::str::FromStr>(name: &str) -> Option<T> {
@@ -47,14 +48,15 @@ fn whatever_is_asked_of_it_a_hub_does_what_the_model_says() {
         ))),
         ..Config::default()
     });
-    let outcome = runner.run(&plan::plans(steps), |plan| {
+    let memories = proptest::sample::select(&RECENT_BYTES[..]);
+    let outcome = runner.run(&(plan::plans(steps), memories), |(plan, recent_bytes)| {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
             .build()
             .expect("a runtime");
         runtime.block_on(async {
-            let mut world = World::begin().await;
+            let mut world = World::begin(recent_bytes).await;
             for step in plan {
                 world.take(step).await;
             }

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use campanile::clock::Timestamp;
 use serde_json::json;
 
-use crate::support::{TestHub, to_role, to_user};
+use crate::support::{self, RECENT_BYTES, TestHub, to_role, to_user};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_disconnects_lose_nothing_and_double_nothing() {
@@ -58,7 +60,14 @@ async fn two_hundred_disconnects_lose_nothing_and_double_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replay_and_live_meet_without_a_seam() {
-    let hub = Arc::new(TestHub::start().await);
+    for recent_bytes in RECENT_BYTES {
+        meet_without_a_seam(recent_bytes).await;
+    }
+}
+
+async fn meet_without_a_seam(recent_bytes: usize) {
+    let hub = TestHub::with(|config| config.stream.recent_bytes = recent_bytes).await;
+    let hub = Arc::new(hub);
     let first = hub.stream("ann", &[]).await;
     let start = first.connected.id.clone().unwrap();
     drop(first);
@@ -140,7 +149,13 @@ async fn the_place_of_connected_alone_is_enough_to_resume_from() {
 
 #[tokio::test]
 async fn a_resume_from_every_id_ever_sent_loses_nothing() {
-    let hub = TestHub::start().await;
+    for recent_bytes in RECENT_BYTES {
+        resume_from_every_id(recent_bytes).await;
+    }
+}
+
+async fn resume_from_every_id(recent_bytes: usize) {
+    let hub = TestHub::with(|config| config.stream.recent_bytes = recent_bytes).await;
     let mut stream = hub.stream("ann", &["CREW"]).await;
     let mut ids = vec![(stream.connected.id.clone().unwrap(), 0)];
     for number in 0..60 {
@@ -176,4 +191,29 @@ async fn a_restart_is_a_resume_like_any_other() {
     let mut stream = hub.resume("ann", &["CREW"], &cursor).await;
     stream.expect_next_message("n2").await;
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_pruned_or_has_expired_is_not_sent_from_memory_either() {
+    for recent_bytes in RECENT_BYTES {
+        let hub = TestHub::with(|config| config.stream.recent_bytes = recent_bytes).await;
+        let stream = hub.stream("ann", &["CREW"]).await;
+        let place = stream.connected.id.clone().unwrap();
+        drop(stream);
+        hub.broadcast(json!({"message": "pruned"})).await;
+        let soon = Timestamp::now().saturating_add(Duration::from_secs(1));
+        hub.publish(json!({"everyone": true, "message": "expired", "expiresAt": soon.to_string()}))
+            .await;
+        hub.publish(to_role("CREW", 3)).await;
+        let kept = json!({"broadcasts": "1s"});
+        hub.until("all of it taken through", |s| s["queue"]["depth"] == 0)
+            .await;
+        let gone =
+            async { while hub.administer("/prune", &kept).await.1["pruned"]["broadcasts"] != 1 {} };
+        support::soon("the broadcast is a second old", gone).await;
+        assert!(Timestamp::now() > soon, "and the other one has expired");
+        let mut stream = hub.resume("ann", &["CREW"], &place).await;
+        stream.expect_next_message("n3").await;
+        hub.stop().await;
+    }
 }

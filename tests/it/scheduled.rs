@@ -8,7 +8,7 @@ use campanile::store::{Retention, StoreError};
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::support::{BinaryHub, TestHub, command, soon, to_role, to_user};
+use crate::support::{BinaryHub, RECENT_BYTES, TestHub, command, soon, to_role, to_user};
 
 /// A moment in so many milliseconds, as drafts have it.
 fn in_ms(ms: u64) -> String {
@@ -286,7 +286,18 @@ async fn what_is_cancelled_in_time_never_comes() {
 
 #[tokio::test]
 async fn what_nobody_took_can_be_withdrawn_and_then_nobody_gets_it() {
-    let hub = TestHub::start().await;
+    for recent_bytes in RECENT_BYTES {
+        is_withdrawn_from_everybody(recent_bytes).await;
+    }
+}
+
+async fn is_withdrawn_from_everybody(recent_bytes: usize) {
+    let hub = TestHub::with(|config| config.stream.recent_bytes = recent_bytes).await;
+    let stream = hub.stream("bob", &["CREW"]).await;
+    let place = stream.connected.id.clone().unwrap();
+    drop(stream);
+    hub.until("nobody is there", |s| s["streams"]["total"] == 0)
+        .await;
     let draft = json!({"targetUserId": "ann", "targetRoles": ["CREW"], "message": "n1"});
     let answer = hub.publish(draft).await;
     let id = &answer["notificationId"];
@@ -303,8 +314,10 @@ async fn what_nobody_took_can_be_withdrawn_and_then_nobody_gets_it() {
     );
     let mut ann = hub.stream("ann", &["CREW"]).await;
     ann.counted(0).await;
-    hub.publish(to_user("ann", 2)).await;
+    hub.publish(to_role("CREW", 2)).await;
     ann.expect_next_message("n2").await;
+    let mut bob = hub.resume("bob", &["CREW"], &place).await;
+    bob.expect_next_message("n2").await;
     hub.stop().await;
 }
 

@@ -2,11 +2,15 @@
 
 use serde_json::json;
 
-use crate::support::{EventStream, Open, TestHub};
+use crate::support::{EventStream, Open, RECENT_BYTES, TestHub};
 
 /// A hub, and a stream between whose ends the kernel holds little.
-async fn with_a_slow_reader() -> (TestHub, EventStream) {
-    let hub = TestHub::with(|config| config.stream.send_buffer = 16 * 1024).await;
+async fn with_a_slow_reader(recent_bytes: usize) -> (TestHub, EventStream) {
+    let hub = TestHub::with(|config| {
+        config.stream.send_buffer = 16 * 1024;
+        config.stream.recent_bytes = recent_bytes;
+    })
+    .await;
     let small = Open {
         receive_buffer: Some(4 * 1024),
         ..Open::default()
@@ -17,8 +21,14 @@ async fn with_a_slow_reader() -> (TestHub, EventStream) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_reader_that_stops_is_passed_by_and_reads_on_later_missing_nothing() {
+    for recent_bytes in RECENT_BYTES {
+        is_passed_by_and_reads_on(recent_bytes).await;
+    }
+}
+
+async fn is_passed_by_and_reads_on(recent_bytes: usize) {
     const TOTAL: usize = 600;
-    let (hub, mut slow) = with_a_slow_reader().await;
+    let (hub, mut slow) = with_a_slow_reader(recent_bytes).await;
     let mut others = Vec::new();
     for reader in 0..100 {
         others.push(hub.stream(&format!("reader-{reader}"), &[]).await);
@@ -57,7 +67,13 @@ async fn a_reader_that_stops_is_passed_by_and_reads_on_later_missing_nothing() {
 
 #[tokio::test]
 async fn what_a_stuck_reader_did_not_take_is_owed_until_it_reads_on() {
-    let (hub, mut slow) = with_a_slow_reader().await;
+    for recent_bytes in RECENT_BYTES {
+        is_owed_until_it_reads_on(recent_bytes).await;
+    }
+}
+
+async fn is_owed_until_it_reads_on(recent_bytes: usize) {
+    let (hub, mut slow) = with_a_slow_reader(recent_bytes).await;
     let text = "x".repeat(4_000);
     for number in 0..100 {
         hub.publish(json!({"targetUserId": "slow", "message": format!("{number} {text}")}))

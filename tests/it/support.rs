@@ -83,6 +83,10 @@ pub struct TestHub {
     client: reqwest::Client,
 }
 
+/// For how much of what was sent last a hub has memory, in bytes: none, so that whoever comes back is served from the
+/// store; little, so that it ends in the middle of what they missed; and as much as by default.
+pub const RECENT_BYTES: [usize; 3] = [0, 16 * 1024, 8 * 1024 * 1024];
+
 impl TestHub {
     /// With the defaults, but for waits that a test should not sit through.
     pub async fn start() -> Self {

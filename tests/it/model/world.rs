@@ -29,8 +29,9 @@ pub struct World {
 }
 
 impl World {
-    pub async fn begin() -> Self {
+    pub async fn begin(recent_bytes: usize) -> Self {
         let hub = TestHub::with(|config| {
+            config.stream.recent_bytes = recent_bytes;
             config.delivery.retry = vec![Duration::from_millis(10); 3];
         })
         .await;
