@@ -200,8 +200,8 @@ async fn what_was_pruned_or_has_expired_is_not_sent_from_memory_either() {
         let stream = hub.stream("ann", &["CREW"]).await;
         let place = stream.connected.id.clone().unwrap();
         drop(stream);
-        hub.broadcast(json!({"message": "pruned"})).await;
         let soon = Timestamp::now().saturating_add(Duration::from_secs(1));
+        hub.broadcast(json!({"message": "pruned"})).await;
         hub.publish(json!({"everyone": true, "message": "expired", "expiresAt": soon.to_string()}))
             .await;
         hub.publish(to_role("CREW", 3)).await;
