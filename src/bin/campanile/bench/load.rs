@@ -156,14 +156,17 @@ impl<'a> Load<'a> {
             .progress
             .begin("publishing", nanos(warmup + duration));
         let mut schedule = Schedule::new(publishing, begun);
+        self.tally.measure_from(measure);
+        let mut is_measured = false;
         loop {
             let now = self.clock.now();
+            if now >= measure && !is_measured {
+                is_measured = true;
+                measured()?;
+                self.tally.begin();
+            }
             if now >= end {
                 return Ok(());
-            }
-            if now >= measure && self.tally.since > measure {
-                measured()?;
-                self.tally.begin(measure);
             }
             self.watch.progress.at(now - begun);
             let wait = self.publish_due(&mut schedule)?;

@@ -132,7 +132,7 @@ impl<'a> Run<'a> {
         self.before = begun;
         let begin = self.clock.now();
         load.tally.missed(streams, missed);
-        load.tally.begin(begin);
+        load.tally.measure_from(begin);
         let mut live = Schedule::new(self.args.publishing(), begin);
         load.open(0..streams, Some(&place), |load| load.publish_due(&mut live))?;
         all_open(&load)?;

@@ -17,13 +17,14 @@ pub(super) enum Audience {
 }
 
 impl Audience {
-    /// Whom the message with this number is for: everyone is 0.
-    pub(super) fn target(self, n: u64, streams: usize) -> usize {
+    /// Whom the message with this number is for: the role's number, or the stream's. What is for everyone has one all the same,
+    /// the message's turn, and other servers may make of it what they like.
+    fn target(self, n: u64, streams: usize) -> usize {
+        let turn = |count: usize| (n % count as u64) as usize;
         match self {
-            Self::Everyone => 0,
-            Self::Roles(count) => (n % count as u64) as usize,
-            Self::Users { first, count } => first + (n % count as u64) as usize,
-            Self::Unknown(_) => (n % streams as u64) as usize,
+            Self::Roles(count) => turn(count),
+            Self::Users { first, count } => first + turn(count),
+            Self::Everyone | Self::Unknown(_) => turn(streams),
         }
     }
 
@@ -51,8 +52,10 @@ impl Audience {
 pub(super) struct Tally {
     audience: Audience,
     streams: usize,
-    /// How many messages went to each target.
+    /// How many messages went to each role or stream.
     to: Vec<u64>,
+    /// How many went to everyone.
+    to_all: u64,
     /// What had already been published for everyone when the streams came: that many for each of the first so many.
     missed: (usize, u64),
     /// The mark's moment from which on it is measured.
@@ -93,7 +96,7 @@ pub(super) struct Sent {
 impl Tally {
     pub(super) fn new(audience: Audience, streams: usize) -> Self {
         let targets = match audience {
-            Audience::Everyone | Audience::Unknown(_) => 1,
+            Audience::Everyone | Audience::Unknown(_) => 0,
             Audience::Roles(count) => count,
             Audience::Users { .. } => streams,
         };
@@ -101,6 +104,7 @@ impl Tally {
             audience,
             streams,
             to: vec![0; targets],
+            to_all: 0,
             missed: (0, 0),
             since: u64::MAX,
             due: 0,
@@ -122,9 +126,13 @@ impl Tally {
         }
     }
 
-    /// The measurement begins: what is marked with this moment or a later one counts.
-    pub(super) fn begin(&mut self, moment: u64) {
+    /// What is marked with this moment or a later one is measured. Said before anything is published.
+    pub(super) fn measure_from(&mut self, moment: u64) {
         self.since = moment;
+    }
+
+    /// That moment has come.
+    pub(super) fn begin(&mut self) {
         self.bytes = 0;
         self.marks = 0;
     }
@@ -177,9 +185,7 @@ impl Tally {
         for n in sent.first..sent.first + sent.count {
             let target = self.target(n);
             let size = self.audience.size(target, self.streams);
-            if let Some(count) = self.to.get_mut(target) {
-                change(count, 1);
-            }
+            change(self.to.get_mut(target).unwrap_or(&mut self.to_all), 1);
             change(&mut self.due, size);
             if measured {
                 change(&mut self.published, 1);
@@ -214,17 +220,17 @@ impl Tally {
         }
         let (mut missing, mut surplus) = (0, 0);
         for (stream, seen) in seen.enumerate() {
-            let target = match self.audience {
-                Audience::Everyone | Audience::Unknown(_) => 0,
-                Audience::Roles(count) => stream % count,
-                Audience::Users { .. } => stream,
+            let sent = match self.audience {
+                Audience::Everyone | Audience::Unknown(_) => self.to_all,
+                Audience::Roles(count) => self.to[stream % count],
+                Audience::Users { .. } => self.to[stream],
             };
             let missed = if stream < self.missed.0 {
                 self.missed.1
             } else {
                 0
             };
-            let expected = self.to[target] + missed;
+            let expected = sent + missed;
             missing += expected.saturating_sub(seen);
             surplus += seen.saturating_sub(expected);
         }
@@ -250,7 +256,7 @@ mod tests {
             (Audience::Users { first: 3, count: 2 }, 7, [0, 0, 0, 4, 3]),
         ] {
             let mut tally = Tally::new(audience, 5);
-            tally.begin(0);
+            tally.measure_from(0);
             tally.sent(SENT);
             assert_eq!((tally.due, tally.expected), (due, due), "{audience:?}");
             assert_eq!(tally.missing_and_surplus(seen.into_iter()), (0, 0));
@@ -267,8 +273,8 @@ mod tests {
     #[test]
     fn what_is_marked_with_an_earlier_moment_is_not_measured_and_yet_awaited() {
         let mut tally = Tally::new(Audience::Everyone, 1);
+        tally.measure_from(9_000);
         tally.sent(SENT);
-        tally.begin(9_000);
         tally.arrived(5_000, 10_000);
         assert_eq!((tally.due, tally.arrived, tally.delivered), (7, 1, 0));
         assert!(!tally.is_complete());
