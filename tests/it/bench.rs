@@ -4,6 +4,7 @@
 mod server;
 
 use std::io::{BufRead, BufReader, Read};
+use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -82,7 +83,7 @@ fn hub_of(line: &str) -> (String, i32) {
 fn assert_gone(address: &str, process: i32, temporary: &TempDir) {
     let process = Pid::from_raw(process).expect("a process");
     assert!(test_kill_process(process).is_err(), "the hub still runs");
-    assert!(std::net::TcpStream::connect(address).is_err());
+    assert!(TcpStream::connect(address).is_err());
     let left: Vec<_> = std::fs::read_dir(temporary.path())
         .expect("a directory")
         .collect();
@@ -430,6 +431,24 @@ fn a_server_that_takes_no_stream_is_told_in_its_own_words() {
     let told =
         "campanile: 3 of 3 streams were not opened; of the first, it was answered: HTTP/1.1 503";
     assert!(words.starts_with(told), "{words}");
+}
+
+#[test]
+fn a_server_that_is_not_there_is_exit_status_4() {
+    let temporary = tempfile::tempdir().expect("a directory");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let url = format!("http://{address}");
+    let (code, stdout, stderr) = run(bench(
+        temporary.path(),
+        &["broadcast", "--url", &url, "--token", "t"],
+    ));
+    assert_eq!((code, stdout.as_str()), (4, ""), "{stderr}");
+    assert!(
+        stderr.starts_with(&format!("campanile: cannot reach {url}: ")),
+        "{stderr}"
+    );
 }
 
 #[test]

@@ -53,6 +53,7 @@ pub(crate) fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     };
     // The hub, if it is our own, is there until the end.
     let (server, hub) = server(&args, settings, &watch)?;
+    server.reach()?;
     let report = Run::new(&args, &server, &watch).report()?;
     drop(hub);
     watch.progress.end();

@@ -136,7 +136,8 @@ impl Shared {
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 4\r\n\r\nfull";
 const CREATED: &[u8] = b"HTTP/1.1 201 Created\r\ncontent-length: 2\r\n\r\n{}";
 const WELCOME: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\n\
-    id: e-1\nevent: connected\ndata: {}\n\n";
+    id: e-1\nevent: connected\ndata: {}\n\n\
+    data: of an earlier run: ~T1600000000000000000~\n\n";
 
 /// The head of a request and its body; none at the end of a connection.
 fn request(reader: &mut impl BufRead) -> Option<(String, String)> {

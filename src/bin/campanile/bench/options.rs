@@ -85,9 +85,9 @@ pub(crate) struct Args {
 
 const AFTER_HELP: &str = "\
 Other servers:
-  Any server with event streams can be measured on the same work. It is told what to serve and what to publish by templates,
-  in which {i} is the stream's number (of a message: its number modulo --streams), {n} the message's number, {pad} the --pad
-  characters and {mark} what each message has to hold: the streams' bytes are searched for it, whatever is around it.
+  Any server with event streams can be measured on the same work. Templates say what it is asked; in braces, i is the
+  stream's number (of a message: its number modulo --streams), n the message's number, pad the --pad characters, and
+  mark what each message has to hold: the streams' bytes are searched for it, whatever is around it.
 
 Examples:
   campanile bench broadcast
@@ -97,7 +97,8 @@ Examples:
   campanile bench connect --streams 10000
   campanile bench resume --streams 10000 --missed 100
   campanile bench broadcast --data /var/lib/campanile --pid $(pidof campanile) --json
-  campanile bench broadcast --port 3000 --stream-path '/sub/all' --publish-path '/pub/all'";
+  campanile bench broadcast --port 3000 --stream-path /events --publish-path /say --publish-body '{\"text\":\"{mark}{pad}\"}'
+  campanile bench user --port 3000 --stream-path '/events?user={i}' --publish-path '/say?user={i}'";
 
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "A hub that runs already (instead of one of its own)")]

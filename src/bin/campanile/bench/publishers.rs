@@ -175,7 +175,9 @@ impl Publishers {
     ) -> anyhow::Result<()> {
         let it = &mut self.all[publisher];
         let Some((sent, asked)) = it.in_flight.take() else {
-            anyhow::bail!("a publisher was answered without having asked");
+            // Some servers say that they have waited long enough, and close.
+            it.socket = None;
+            return Ok(());
         };
         it.idle_since = Some(Instant::now());
         self.free.push_front(publisher);

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::histogram::Histogram;
 use super::options::Work;
@@ -17,7 +17,9 @@ pub(super) struct Report {
     pub(super) window: Option<u64>,
     pub(super) rate: Option<f64>,
     pub(super) batch: u64,
+    #[serde(serialize_with = "rounded")]
     pub(super) seconds: f64,
+    #[serde(serialize_with = "rounded")]
     pub(super) connect_seconds: f64,
     pub(super) published: u64,
     /// Notifications, and streams, that were not taken.
@@ -29,12 +31,16 @@ pub(super) struct Report {
     pub(super) unexpected: u64,
     pub(super) out_of_order: u64,
     pub(super) closed: u64,
+    #[serde(serialize_with = "rounded")]
     pub(super) wall_seconds: f64,
+    #[serde(serialize_with = "rounded")]
     pub(super) deliveries_per_second: f64,
+    #[serde(serialize_with = "rounded")]
     pub(super) publishes_per_second: f64,
     pub(super) latency_micros: Latency,
     pub(super) answer_micros: Answers,
     pub(super) server: Option<ServerUse>,
+    #[serde(serialize_with = "rounded")]
     pub(super) wire_bytes_per_delivery: f64,
     #[serde(flatten)]
     pub(super) resume: Option<Resume>,
@@ -45,35 +51,51 @@ pub(super) struct Report {
 
 #[derive(Debug, Serialize)]
 pub(super) struct Latency {
+    #[serde(serialize_with = "rounded")]
     p50: f64,
+    #[serde(serialize_with = "rounded")]
     p90: f64,
+    #[serde(serialize_with = "rounded")]
     p99: f64,
+    #[serde(serialize_with = "rounded")]
     p999: f64,
+    #[serde(serialize_with = "rounded")]
     max: f64,
 }
 
 #[derive(Debug, Serialize)]
 pub(super) struct Answers {
+    #[serde(serialize_with = "rounded")]
     p50: f64,
+    #[serde(serialize_with = "rounded")]
     p99: f64,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ServerUse {
+    #[serde(serialize_with = "rounded")]
     pub(super) cpu_seconds: f64,
+    #[serde(serialize_with = "rounded")]
     pub(super) cpu_micros_per_delivery: f64,
     pub(super) resident_before: u64,
     pub(super) resident_connected: u64,
     pub(super) resident_after: u64,
+    #[serde(serialize_with = "rounded")]
     pub(super) bytes_per_stream: f64,
 }
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Resume {
+    #[serde(serialize_with = "rounded")]
     pub(super) resume_seconds: f64,
     pub(super) resumed_deliveries: u64,
+}
+
+/// Digits beyond the third after the point say nothing.
+fn rounded<S: Serializer>(value: &f64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_f64((value * 1e3).round() / 1e3)
 }
 
 impl From<&Histogram> for Latency {

@@ -27,6 +27,7 @@ pub(super) struct Run<'a> {
     server: &'a Server,
     watch: &'a Watch,
     clock: Clock,
+    began: u64,
     streams: usize,
     before: Option<Usage>,
     connected: Option<Usage>,
@@ -35,11 +36,13 @@ pub(super) struct Run<'a> {
 
 impl<'a> Run<'a> {
     pub(super) fn new(args: &'a Args, server: &'a Server, watch: &'a Watch) -> Self {
+        let clock = Clock::start();
         Self {
             args,
             server,
             watch,
-            clock: Clock::start(),
+            clock,
+            began: clock.now(),
             streams: args.streams as usize,
             before: None,
             connected: None,
@@ -194,7 +197,7 @@ impl<'a> Run<'a> {
             self.clock,
             Streams::new(server.streams_at, server.welcome, streams, publishers),
             Publishers::new(server.publish_at, publishers, streams),
-            Tally::new(audience, streams),
+            Tally::new(audience, streams, self.began),
             self.watch,
         )
     }

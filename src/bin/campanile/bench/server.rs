@@ -1,20 +1,23 @@
 //! What is measured: where it listens, what it is asked, with what credentials, and which processes it is.
 
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::Duration;
 
 use anyhow::Context;
 use campanile::auth::{Authenticator, Mint, Scope};
 use campanile::clock::Timestamp;
 use reqwest::Url;
 
-use std::time::Duration;
-
 use super::streams::Welcome;
 use super::template::{Fill, Request, Template};
+use crate::client::CallError;
 use crate::exit::Usage;
 
 /// How long tokens live: longer than any run.
 const TOKEN_TTL: Duration = Duration::from_hours(24);
+
+/// How long a server may take to take a connection.
+const REACH_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A server, as a run needs it.
 pub(super) struct Server {
@@ -61,6 +64,20 @@ impl Tokens {
 }
 
 impl Server {
+    /// # Errors
+    /// If nobody listens.
+    pub(super) fn reach(&self) -> Result<(), CallError> {
+        for address in [self.streams_at, self.publish_at] {
+            TcpStream::connect_timeout(&address, REACH_PATIENCE).map_err(|error| {
+                CallError::Unreachable {
+                    url: format!("http://{address}"),
+                    reason: error.to_string(),
+                }
+            })?;
+        }
+        Ok(())
+    }
+
     pub(super) fn stream_request(&self, number: usize, place: Option<&str>) -> Vec<u8> {
         let mut request = Vec::new();
         let fill = Fill {

@@ -282,13 +282,14 @@ impl Streams {
             Some(_) => contains(body, b"event: bye\n"),
             None => false,
         };
-        if refused || opening.len() > MAX_OPENING_BYTES && head.is_none() {
+        let connected = self.welcome == Welcome::Status || contains(body, b"event: connected\n");
+        let is_open = head.is_some() && connected && !refused;
+        if refused || !is_open && opening.len() > MAX_OPENING_BYTES {
             return self.fail(number, || {
                 format!("it was answered: {}", answer::in_words(&opening))
             });
         }
-        let connected = self.welcome == Welcome::Status || contains(body, b"event: connected\n");
-        if head.is_none() || !connected {
+        if !is_open {
             self.all[number].state = State::Waiting(opening);
             return;
         }
@@ -307,6 +308,9 @@ impl Streams {
         let last = &mut self.last[number * self.publishers..][..self.publishers];
         tally.bytes += bytes.len() as u64;
         stream.scanner.scan(bytes, |mark| {
+            if !tally.is_ours(mark) {
+                return;
+            }
             stream.seen += 1;
             // A number that no publisher has comes from somebody else's message.
             if let Some(last) = last.get_mut(marks::publisher(mark)) {

@@ -58,6 +58,8 @@ pub(super) struct Tally {
     to_all: u64,
     /// What had already been published for everyone when the streams came: that many for each of the first so many.
     missed: (usize, u64),
+    /// Marks from before this moment are an earlier run's: a hub serves each user from where they were.
+    began: u64,
     /// The mark's moment from which on it is measured.
     pub(super) since: u64,
     /// Deliveries that there are to be, and that there were.
@@ -94,7 +96,7 @@ pub(super) struct Sent {
 }
 
 impl Tally {
-    pub(super) fn new(audience: Audience, streams: usize) -> Self {
+    pub(super) fn new(audience: Audience, streams: usize, began: u64) -> Self {
         let targets = match audience {
             Audience::Everyone | Audience::Unknown(_) => 0,
             Audience::Roles(count) => count,
@@ -106,6 +108,7 @@ impl Tally {
             to: vec![0; targets],
             to_all: 0,
             missed: (0, 0),
+            began: marks::number(began, 0),
             since: u64::MAX,
             due: 0,
             arrived: 0,
@@ -194,6 +197,11 @@ impl Tally {
         }
     }
 
+    /// Whether this mark is of this run.
+    pub(super) fn is_ours(&self, number: u64) -> bool {
+        number >= self.began
+    }
+
     /// A mark has come.
     pub(super) fn arrived(&mut self, number: u64, now: u64) {
         self.arrived += 1;
@@ -255,7 +263,7 @@ mod tests {
             (Audience::Roles(2), 4 * 3 + 3 * 2, [4, 3, 4, 3, 4]),
             (Audience::Users { first: 3, count: 2 }, 7, [0, 0, 0, 4, 3]),
         ] {
-            let mut tally = Tally::new(audience, 5);
+            let mut tally = Tally::new(audience, 5, 0);
             tally.measure_from(0);
             tally.sent(SENT);
             assert_eq!((tally.due, tally.expected), (due, due), "{audience:?}");
@@ -272,7 +280,7 @@ mod tests {
 
     #[test]
     fn what_is_marked_with_an_earlier_moment_is_not_measured_and_yet_awaited() {
-        let mut tally = Tally::new(Audience::Everyone, 1);
+        let mut tally = Tally::new(Audience::Everyone, 1, 0);
         tally.measure_from(9_000);
         tally.sent(SENT);
         tally.arrived(5_000, 10_000);
