@@ -46,7 +46,7 @@ use crate::settings::Settings;
 pub(crate) fn run(args: Args, settings: &Settings) -> anyhow::Result<()> {
     logging::start(settings.environment(), LogFormat::Text, "warn")?;
     args.check()?;
-    limits::check(total_streams(&args), args.publishers.into(), args.own_hub())?;
+    limits::check(total_streams(&args), args.publishers(), args.own_hub())?;
     let watch = Watch {
         interrupt: Interrupt::listen()?,
         progress: Progress::new(),
@@ -118,7 +118,13 @@ fn own_hub(args: &Args, watch: &Watch) -> anyhow::Result<(Server, Option<OwnHub>
     let roles = args.roles as usize;
     let tokens = server::tokens(&hub.authenticator, total_streams(args), roles);
     let publisher = server::publisher_token(&hub.authenticator);
-    let server = hub_server(args, &url, tokens, &publisher, vec![process])?;
+    // Other systems do not tell what it uses.
+    let processes = if cfg!(target_os = "linux") {
+        vec![process]
+    } else {
+        Vec::new()
+    };
+    let server = hub_server(args, &url, tokens, &publisher, processes)?;
     Ok((server, Some(hub)))
 }
 

@@ -158,7 +158,7 @@ fn request(reader: &mut impl BufRead) -> Option<(String, String)> {
 
 impl State {
     fn deliver(&mut self, fault: Fault, message: String) {
-        let is_fifth = self.messages % 5 == 0;
+        let is_fifth = self.messages.is_multiple_of(5);
         match fault {
             Fault::Loses if is_fifth => return,
             Fault::Doubles if is_fifth => self.send(&message),

@@ -15,8 +15,8 @@ use super::streams::Streams;
 use super::tally::{Sent, Tally};
 use super::template::Fill;
 
-/// So many events are taken from the poll at once.
-const EVENTS: usize = 1024;
+/// So many events are taken from the poll at once: about a millisecond's worth, so that publishers do not wait long.
+const EVENTS: usize = 256;
 /// After so many of them the clock is read again: reading a stream takes about a microsecond.
 const PER_CLOCK: usize = 64;
 /// What is read from one socket at once, in bytes.

@@ -46,9 +46,9 @@ pub(crate) struct Args {
     /// Without --rate: publish while fewer requests' worth of deliveries than this are outstanding.
     #[arg(long, value_name = "W", default_value_t = 4, conflicts_with = "rate", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     pub(super) window: u32,
-    /// Connections that publish, with one request in flight on each.
-    #[arg(long, value_name = "C", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=MAX_PUBLISHERS as i64))]
-    pub(super) publishers: u16,
+    /// Connections that publish, with one request in flight on each [default: 1, resume 32].
+    #[arg(long, value_name = "C", value_parser = clap::value_parser!(u16).range(1..=MAX_PUBLISHERS as i64))]
+    publishers: Option<u16>,
     /// Notifications in a request; more than one go through POST /notifications/batch.
     #[arg(long, value_name = "K", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=1_000))]
     pub(super) batch: u16,
@@ -170,6 +170,15 @@ impl Args {
         !self.other.are_given() && self.running.url.is_none() && self.running.data.is_none()
     }
 
+    pub(super) fn publishers(&self) -> usize {
+        let default = if self.work == Work::Resume {
+            LIVE_PUBLISHERS
+        } else {
+            1
+        };
+        self.publishers.unwrap_or(default).into()
+    }
+
     pub(super) fn publishing(&self) -> Publishing {
         let pace = match (self.rate, self.work) {
             (Some(per_second), _) => Pace::Rated { per_second },
@@ -247,6 +256,8 @@ impl Args {
 
 /// How many live notifications a second there are in resume if --rate does not say.
 const LIVE_RATE: f64 = 100.0;
+/// As many as that rate has in flight while each answer takes a third of a second.
+const LIVE_PUBLISHERS: u16 = 32;
 
 fn rate(text: &str) -> Result<f64, String> {
     let rate: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;

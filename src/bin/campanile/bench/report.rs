@@ -40,6 +40,8 @@ pub(super) struct Report {
     pub(super) latency_micros: Latency,
     pub(super) answer_micros: Answers,
     pub(super) server: Option<ServerUse>,
+    /// What the load itself used: near a core, it is what was measured.
+    pub(super) load_cpu_seconds: Option<f64>,
     #[serde(serialize_with = "rounded")]
     pub(super) wire_bytes_per_delivery: f64,
     #[serde(flatten)]
@@ -157,10 +159,7 @@ impl Report {
                 rows.push(("meanwhile, live", times(&self.latency_micros)));
             }
             Work::Broadcast | Work::Role | Work::User => {
-                rows.push((
-                    "notifications",
-                    self.rate_of(self.published, self.publishes_per_second),
-                ));
+                rows.push(("notifications", self.publishes()));
                 rows.push((
                     "deliveries",
                     self.rate_of(self.delivered, self.deliveries_per_second),
@@ -180,6 +179,9 @@ impl Report {
                 "hub's CPU, memory",
                 "not told: give --pid to have them".to_owned(),
             )),
+        }
+        if let Some(seconds) = self.load_cpu_seconds {
+            rows.push(("load's CPU", format!("{} of a core", self.share(seconds))));
         }
         let fine = "nothing lost, doubled, out of order, refused or closed".to_owned();
         rows.push(("outcome", self.problem().unwrap_or(fine)));
@@ -212,6 +214,19 @@ impl Report {
         )
     }
 
+    fn publishes(&self) -> String {
+        let told = self.rate_of(self.published, self.publishes_per_second);
+        match self.rate {
+            // What was due before the end and had no publisher free for it was not sent.
+            Some(rate) if (self.published as f64) < 0.95 * rate * self.seconds - 1.0 => {
+                format!(
+                    "{told}: not the {rate} asked for; more --publishers, or a server that keeps up"
+                )
+            }
+            _ => told,
+        }
+    }
+
     fn rate_of(&self, count: u64, rate: f64) -> String {
         format!(
             "{} a second ({} in {})",
@@ -222,13 +237,17 @@ impl Report {
     }
 
     fn cpu(&self, server: &ServerUse) -> String {
-        let share = server.cpu_seconds / self.wall_seconds.max(1e-9) * 100.0;
         let per = match self.work {
             Work::Connect => "stream",
             _ => "delivery",
         };
         let each = duration(server.cpu_micros_per_delivery);
-        format!("{each} a {per}; {share:.0} % of a core")
+        let share = self.share(server.cpu_seconds);
+        format!("{each} a {per}; {share} of a core")
+    }
+
+    fn share(&self, cpu_seconds: f64) -> String {
+        format!("{:.0} %", cpu_seconds / self.wall_seconds.max(1e-9) * 100.0)
     }
 }
 

@@ -62,15 +62,14 @@ impl<'a> Run<'a> {
         let args = self.args;
         let mut load = self.load(&self.server.publication, self.audience(), self.streams)?;
         self.open_all(&mut load)?;
-        let processes = &self.server.processes;
-        let mut begun = None;
+        let mut begun = Used::default();
         load.publish(args.publishing(), args.warmup, args.seconds, || {
-            begun = Usage::of(processes)?;
+            begun = Used::now(self.server)?;
             Ok(())
         })?;
         let begin = load.tally.since;
         load.settle(args.settle)?;
-        let after = Usage::of(processes)?;
+        let after = Used::now(self.server)?;
         // Nothing may have come at all.
         let end = load.tally.last_arrival.max(begin + 1);
         self.finished(&load, (end - begin) as f64 / 1e9, begun, after)
@@ -94,15 +93,14 @@ impl<'a> Run<'a> {
 
     fn connecting(&mut self) -> anyhow::Result<Report> {
         let mut load = self.load(&self.server.publication, Audience::Everyone, self.streams)?;
-        let begun = Usage::of(&self.server.processes)?;
-        self.before = begun;
+        let begun = Used::now(self.server)?;
+        self.before = begun.server;
         let begin = self.clock.now();
         load.open(0..self.streams, None, |_| Ok(Duration::MAX))?;
         self.connect_seconds = (self.clock.now() - begin) as f64 / 1e9;
-        let opened = Usage::of(&self.server.processes)?;
+        let opened = Used::now(self.server)?;
         load.quiet(QUIET)?;
-        let after = Usage::of(&self.server.processes)?;
-        self.connected = after;
+        self.connected = Usage::of(&self.server.processes)?;
         let mut report = self.finished(&load, self.connect_seconds, begun, opened)?;
         let open = load.streams.opened();
         report.latency_micros = Latency::from(&load.streams.openings);
@@ -112,9 +110,8 @@ impl<'a> Run<'a> {
         report.refused = load.streams.failed;
         report.refusal = load.streams.failure.clone();
         report.wire_bytes_per_delivery = 0.0;
-        if let (Some(server), Some(begun), Some(opened)) = (&mut report.server, begun, opened) {
-            let cpu = opened.cpu_seconds - begun.cpu_seconds;
-            server.cpu_micros_per_delivery = cpu * 1e6 / (open as f64).max(1.0);
+        if let Some(server) = &mut report.server {
+            server.cpu_micros_per_delivery = server.cpu_seconds * 1e6 / (open as f64).max(1.0);
         }
         Ok(report)
     }
@@ -129,28 +126,32 @@ impl<'a> Run<'a> {
         let mut load = self.load(&self.server.publication, audience, streams + BYSTANDERS)?;
         load.open(streams..streams + BYSTANDERS, None, |_| Ok(Duration::MAX))?;
         all_open(&load)?;
+        // Those who publish are there as well before the others come.
+        let live = self.args.publishing();
+        load.publish(live, self.args.warmup, Duration::ZERO, || Ok(()))?;
+        load.settle(self.args.settle)?;
         load.quiet(QUIET)?;
 
-        let begun = Usage::of(&self.server.processes)?;
-        self.before = begun;
+        let begun = Used::now(self.server)?;
+        self.before = begun.server;
         let begin = self.clock.now();
         load.tally.missed(streams, missed);
         load.tally.measure_from(begin);
-        let mut live = Schedule::new(self.args.publishing(), begin);
+        let mut live = Schedule::new(live, begin);
         load.open(0..streams, Some(&place), |load| load.publish_due(&mut live))?;
         all_open(&load)?;
         self.connect_seconds = (self.clock.now() - begin) as f64 / 1e9;
         load.catch_up(&mut live, streams as u64 * missed, self.args.settle)?;
         self.connected = Usage::of(&self.server.processes)?;
         load.settle(self.args.settle)?;
-        let after = Usage::of(&self.server.processes)?;
+        let after = Used::now(self.server)?;
 
         let resumed_at = load.tally.last_resumed.max(begin + 1);
         let resume_seconds = (resumed_at - begin) as f64 / 1e9;
         let wall = load.tally.last_arrival.max(resumed_at) - begin;
         let mut report = self.finished(&load, wall as f64 / 1e9, begun, after)?;
-        report.expected = load.tally.due;
-        report.delivered = load.tally.arrived;
+        report.expected += streams as u64 * missed;
+        report.delivered += load.tally.resumed;
         report.deliveries_per_second = report.delivered as f64 / report.wall_seconds;
         report.resume = Some(Resume {
             resume_seconds,
@@ -189,7 +190,7 @@ impl<'a> Run<'a> {
         audience: Audience,
         streams: usize,
     ) -> anyhow::Result<Load<'a>> {
-        let publishers = usize::from(self.args.publishers);
+        let publishers = self.args.publishers();
         let server = self.server;
         Load::new(
             server,
@@ -219,8 +220,8 @@ impl<'a> Run<'a> {
         &self,
         load: &Load<'a>,
         wall_seconds: f64,
-        begun: Option<Usage>,
-        after: Option<Usage>,
+        begun: Used,
+        after: Used,
     ) -> anyhow::Result<Report> {
         let (args, tally, streams) = (self.args, &load.tally, &load.streams);
         let publishing = args.publishing();
@@ -231,7 +232,7 @@ impl<'a> Run<'a> {
         };
         let (lost, unexpected) = tally.missing_and_surplus(streams.seen());
         let delivered = tally.delivered;
-        let usage = (self.before, self.connected, begun, after);
+        let usage = (self.before, self.connected, begun.server, after.server);
         let server = match usage {
             (Some(before), Some(connected), Some(begun), Some(after)) => {
                 let cpu_seconds = after.cpu_seconds - begun.cpu_seconds;
@@ -250,7 +251,7 @@ impl<'a> Run<'a> {
         Ok(Report {
             work: args.work,
             streams: self.streams,
-            publishers: args.publishers.into(),
+            publishers: args.publishers(),
             window,
             rate,
             batch: publishing.batch,
@@ -270,11 +271,34 @@ impl<'a> Run<'a> {
             latency_micros: (&tally.latency).into(),
             answer_micros: (&tally.answers).into(),
             server,
+            load_cpu_seconds: load_cpu(begun, after),
             wire_bytes_per_delivery: tally.bytes as f64 / tally.marks.max(1) as f64,
             resume: None,
             refusal: tally.refusal.clone(),
         })
     }
+}
+
+/// What the server has used by now, and the load itself.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    server: Option<Usage>,
+    load: Option<Usage>,
+}
+
+impl Used {
+    fn now(server: &Server) -> anyhow::Result<Self> {
+        Ok(Self {
+            server: Usage::of(&server.processes)?,
+            // Not every system tells.
+            load: Usage::of(&[std::process::id()]).unwrap_or_default(),
+        })
+    }
+}
+
+fn load_cpu(begun: Used, after: Used) -> Option<f64> {
+    let (begun, after) = begun.load.zip(after.load)?;
+    Some(((after.cpu_seconds - begun.cpu_seconds) * 1e3).round() / 1e3)
 }
 
 /// Nothing can be said of a load without all of its streams.
