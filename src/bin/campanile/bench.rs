@@ -202,6 +202,10 @@ fn other_server(args: &Args) -> anyhow::Result<Server> {
         (Some(url), _) => Url::parse(url).map_err(|error| Usage(format!("--url: {error}")))?,
         (None, port) => Url::parse(&format!("http://127.0.0.1:{}", port.unwrap_or(80)))?,
     };
+    if url.path() != "/" || url.query().is_some() {
+        let problem = "--url: is only where another server is; what to ask it stands in --stream-path and --publish-path";
+        return Err(Usage(problem.to_owned()).into());
+    }
     let streams_at = server::address(&url)?;
     let mut publish_at = streams_at;
     publish_at.set_port(publish_port.unwrap_or(publish_at.port()));

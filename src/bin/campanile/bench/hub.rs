@@ -25,8 +25,8 @@ const TMPFS: u64 = 0x0102_1994;
 
 /// A running hub.
 pub(super) struct OwnHub {
-    child: Child,
-    // Dropped last: the hub has its store in it.
+    process: Process,
+    // After the process, which has its store in it.
     directory: Directory,
     pub(super) url: String,
     pub(super) authenticator: Authenticator,
@@ -54,11 +54,10 @@ impl OwnHub {
         if let Some(cores) = cores {
             pin_to(cores.load)?;
         }
-        let mut child = Ended(Some(spawned?));
-        let (url, stdout) = child.first_line(&directory, interrupt)?;
-        let child = child.0.take().context("the hub is gone")?;
+        let mut process = Process(spawned?);
+        let (url, stdout) = process.first_line(&directory, interrupt)?;
         Ok(Self {
-            child,
+            process,
             directory,
             url,
             authenticator,
@@ -68,7 +67,7 @@ impl OwnHub {
     }
 
     pub(super) fn process(&self) -> u32 {
-        self.child.id()
+        self.process.0.id()
     }
 
     /// Whether its store is in memory, so that being durable costs it nothing.
@@ -77,39 +76,25 @@ impl OwnHub {
     }
 }
 
-impl Drop for OwnHub {
+/// A child that ends with this: nothing that it has is needed any more then.
+struct Process(Child);
+
+impl Drop for Process {
     fn drop(&mut self) {
-        end(&mut self.child);
+        // Either fails only if it has ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-/// Nothing that it has is needed any more.
-fn end(child: &mut Child) {
-    // Either fails only if it has ended by itself.
-    let _ = child.kill();
-    let _ = child.wait();
-}
-
-/// A child that ends with this.
-struct Ended(Option<Child>);
-
-impl Drop for Ended {
-    fn drop(&mut self) {
-        if let Some(child) = &mut self.0 {
-            end(child);
-        }
-    }
-}
-
-impl Ended {
+impl Process {
     /// Waits for the line that says where it listens.
     fn first_line(
         &mut self,
         directory: &Directory,
         interrupt: &Interrupt,
     ) -> anyhow::Result<(String, BufReader<ChildStdout>)> {
-        let stdout = self.0.as_mut().and_then(|child| child.stdout.take());
-        let stdout = stdout.context("the hub has no output")?;
+        let stdout = self.0.stdout.take().context("the hub has no output")?;
         let (tell, told) = mpsc::channel();
         // It ends with the line, or with the hub.
         std::thread::spawn(move || {

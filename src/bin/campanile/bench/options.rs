@@ -103,7 +103,7 @@ Examples:
 #[derive(Debug, Default, clap::Args)]
 #[command(next_help_heading = "A hub that runs already (instead of one of its own)")]
 pub(crate) struct RunningArgs {
-    /// Its address, with http.
+    /// Its address, with http. What is published reaches whoever else is connected, and the inboxes of those it is for.
     #[arg(long, value_name = "URL")]
     pub(super) url: Option<String>,
     /// Its data directory: each stream is a user, with a token signed with the secret there.
