@@ -15,10 +15,9 @@ use super::streams::Streams;
 use super::tally::{Sent, Tally};
 use super::template::Fill;
 
-/// So many events are taken from the poll at once: about a millisecond's worth, so that publishers do not wait long.
-const EVENTS: usize = 256;
-/// After so many of them the clock is read again: reading a stream takes about a microsecond.
-const PER_CLOCK: usize = 64;
+/// So many events are taken from the poll at once: those of some thousand streams that one write of a server reached, so that
+/// what is published next follows when all of them have it.
+const EVENTS: usize = 4096;
 /// What is read from one socket at once, in bytes.
 const BUFFER_BYTES: usize = 256 * 1024;
 /// So many streams are begun between two looks at those that have been.
@@ -303,11 +302,9 @@ impl<'a> Load<'a> {
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => return Ok(()),
             polled => polled.context("cannot wait for sockets")?,
         }
-        let mut now = self.clock.now();
-        for (at, event) in self.events.iter().enumerate() {
-            if at % PER_CLOCK == PER_CLOCK - 1 {
-                now = self.clock.now();
-            }
+        // What the poll tells of had come by now. That this thread then reads one stream after the other is not the server's doing.
+        let now = self.clock.now();
+        for event in &self.events {
             let (buffer, tally) = (&mut self.buffer, &mut self.tally);
             match event.token() {
                 Token(stream) if stream < self.streams.len() => {
