@@ -250,8 +250,8 @@ fn people_get_a_table() {
         "notifications ",
         "deliveries ",
         "latency ",
-        "hub's CPU ",
-        "hub's memory ",
+        "server's CPU ",
+        "server's memory ",
     ] {
         assert!(
             stdout.lines().any(|line| line.starts_with(row)),

@@ -172,11 +172,11 @@ impl Report {
         }
         match &self.server {
             Some(server) => {
-                rows.push(("hub's CPU", self.cpu(server)));
-                rows.push(("hub's memory", memory(server)));
+                rows.push(("server's CPU", self.cpu(server)));
+                rows.push(("server's memory", memory(server)));
             }
             None => rows.push((
-                "hub's CPU, memory",
+                "server's use",
                 "not told: give --pid to have them".to_owned(),
             )),
         }
