@@ -15,6 +15,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 use self::server::{Fake, Fault};
+use crate::support::BinaryHub;
 
 /// How long a run of a second or two may take on a loaded machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -229,6 +230,32 @@ fn resume_delivers_all_that_was_missed_and_what_comes_meanwhile() {
     );
     let live = report["published"].as_u64().expect("a number");
     assert_fine(&report, 40 * 30 + live);
+}
+
+#[tokio::test]
+async fn a_running_hub_is_measured_again_as_the_first_time() {
+    let data = tempfile::tempdir().expect("a directory");
+    let hub = BinaryHub::serve(data.path(), &[]).await;
+    let (process, data_path) = (hub.id().to_string(), data.path().to_str().expect("text"));
+    let running = ["--data", data_path, "--pid", &process, "--json"];
+    let short = ["--streams", "10", "--seconds", "0.3", "--warmup", "0.1"];
+    for (work, missed) in [
+        ("broadcast", 0),
+        ("resume", 100),
+        ("user", 0),
+        ("resume", 100),
+    ] {
+        let temporary = tempfile::tempdir().expect("a directory");
+        let arguments = [&[work] as &[&str], &short, &running].concat();
+        let (code, stdout, stderr) = run(bench(temporary.path(), &arguments));
+        assert_eq!((code, stderr.as_str()), (0, ""), "{work}: {stdout}");
+        let report: Value = serde_json::from_str(&stdout).expect("JSON");
+        let each = if work == "broadcast" { 10 } else { 1 };
+        let published = report["published"].as_u64().expect("a number");
+        assert_fine(&report, published * each + 10 * missed);
+        assert!(report["server"]["residentAfter"].is_u64(), "{report}");
+    }
+    assert_eq!(hub.terminate().await, Some(0));
 }
 
 #[test]

@@ -33,7 +33,7 @@ pub(crate) use self::options::Args;
 use self::options::{OtherArgs, Work};
 use self::progress::Progress;
 use self::run::{BYSTANDERS, Run};
-use self::server::{HubRequests, Publication, Server, Tokens};
+use self::server::{HubRequests, Publication, Server, Tokens, Users};
 use self::streams::Welcome;
 use self::template::{Request, Template};
 use crate::client::Target;
@@ -115,8 +115,8 @@ fn own_hub(args: &Args, watch: &Watch) -> anyhow::Result<(Server, Option<OwnHub>
         );
     }
     let url = Url::parse(url)?;
-    let roles = args.roles as usize;
-    let tokens = server::tokens(&hub.authenticator, total_streams(args), roles);
+    let (users, roles) = (Users::new(), args.roles as usize);
+    let tokens = users.tokens(&hub.authenticator, total_streams(args), roles);
     let publisher = server::publisher_token(&hub.authenticator);
     // Other systems do not tell what it uses.
     let processes = if cfg!(target_os = "linux") {
@@ -124,7 +124,7 @@ fn own_hub(args: &Args, watch: &Watch) -> anyhow::Result<(Server, Option<OwnHub>
     } else {
         Vec::new()
     };
-    let server = hub_server(args, &url, tokens, &publisher, processes)?;
+    let server = hub_server(args, &url, &users, tokens, &publisher, processes)?;
     Ok((server, Some(hub)))
 }
 
@@ -139,23 +139,26 @@ fn running_hub(args: &Args, settings: &Settings) -> anyhow::Result<Server> {
         Some(_) => None,
         None => target.given_token(settings)?,
     };
+    let users = Users::new();
     let (tokens, publisher) = match given {
         Some(token) => (Tokens::Shared(token.clone()), token),
         None => {
             let authenticator = target.own_secret(settings)?;
             let roles = args.roles as usize;
             (
-                server::tokens(&authenticator, total_streams(args), roles),
+                users.tokens(&authenticator, total_streams(args), roles),
                 server::publisher_token(&authenticator),
             )
         }
     };
-    hub_server(args, &url, tokens, &publisher, args.running.pid.clone())
+    let processes = args.running.pid.clone();
+    hub_server(args, &url, &users, tokens, &publisher, processes)
 }
 
 fn hub_server(
     args: &Args,
     url: &Url,
+    users: &Users,
     tokens: Tokens,
     publisher: &str,
     processes: Vec<u32>,
@@ -163,14 +166,17 @@ fn hub_server(
     let address = server::address(url)?;
     let requests = HubRequests::new(url, publisher)?;
     let one_by_one = args.batch == 1;
+    let everyone = || requests.publication("/notifications", r#""everyone":true,"#);
     let publication = match args.work {
         Work::Broadcast if one_by_one => requests.publication("/notifications/broadcast", ""),
-        Work::Broadcast | Work::Connect => {
-            requests.publication("/notifications", r#""everyone":true,"#)
+        Work::Broadcast | Work::Connect => everyone(),
+        Work::Role => {
+            let audience = format!(r#""targetRoles":["{}"],"#, server::role("{i}"));
+            requests.publication("/notifications", &audience)
         }
-        Work::Role => requests.publication("/notifications", r#""targetRoles":["bench-{i}"],"#),
         Work::User | Work::Resume => {
-            requests.publication("/notifications", r#""targetUserId":"bench-{i}","#)
+            let audience = format!(r#""targetUserId":"{}","#, users.name("{i}"));
+            requests.publication("/notifications", &audience)
         }
     };
     Ok(Server {
@@ -179,7 +185,7 @@ fn hub_server(
         welcome: Welcome::Connected,
         stream: requests.stream(),
         publication,
-        missed: Some(requests.publication("/notifications", r#""everyone":true,"#)),
+        missed: Some(everyone()),
         tokens,
         pad: "x".repeat(args.pad.into()),
         processes,

@@ -217,10 +217,10 @@ impl Args {
             return problem("--batch: the live notifications of resume are published one by one");
         }
         if !other.are_given() {
-            let needs_users = matches!(self.work, Work::Role | Work::User);
+            let needs_users = matches!(self.work, Work::Role | Work::User | Work::Resume);
             if needs_users && running.url.is_some() && running.data.is_none() {
                 return problem(
-                    "role and user need a token for each stream: say with --data where the hub's secret is",
+                    "role, user and resume need a token for each stream: say with --data where the hub's secret is",
                 );
             }
             return Ok(());

@@ -1,5 +1,6 @@
 //! What is measured: where it listens, what it is asked, with what credentials, and which processes it is.
 
+use std::fmt::Display;
 use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
 use std::time::Duration;
 
@@ -98,23 +99,45 @@ impl Server {
     }
 }
 
-/// The user that stream `number` is.
-pub(super) fn user(number: usize) -> String {
-    format!("bench-{number}")
+/// The users of one run. They are nobody who has been there before: a hub would serve those from where they were.
+pub(super) struct Users {
+    run: String,
 }
 
-/// A token for each of so many users; stream `i` has role `i` modulo `roles`.
-pub(super) fn tokens(authenticator: &Authenticator, streams: usize, roles: usize) -> Tokens {
-    let mint = |number: usize| {
-        let mint = Mint {
-            user: user(number),
-            roles: vec![format!("bench-{}", number % roles)],
-            scopes: std::iter::empty().collect(),
-            ttl: TOKEN_TTL,
+impl Users {
+    pub(super) fn new() -> Self {
+        let mut run = uuid::Uuid::new_v4().simple().to_string();
+        run.truncate(8);
+        Self { run }
+    }
+
+    /// The user that a stream is; its number may be a hole for it.
+    pub(super) fn name(&self, number: impl Display) -> String {
+        format!("bench-{}-{number}", self.run)
+    }
+
+    /// A token for each of so many; stream `i` has role `i` modulo `roles`.
+    pub(super) fn tokens(
+        &self,
+        authenticator: &Authenticator,
+        streams: usize,
+        roles: usize,
+    ) -> Tokens {
+        let mint = |number: usize| {
+            let mint = Mint {
+                user: self.name(number),
+                roles: vec![role(number % roles)],
+                scopes: std::iter::empty().collect(),
+                ttl: TOKEN_TTL,
+            };
+            authenticator.mint(mint, Timestamp::now())
         };
-        authenticator.mint(mint, Timestamp::now())
-    };
-    Tokens::Each((0..streams).map(mint).collect())
+        Tokens::Each((0..streams).map(mint).collect())
+    }
+}
+
+pub(super) fn role(number: impl Display) -> String {
+    format!("bench-{number}")
 }
 
 /// A token that may publish.
