@@ -128,6 +128,10 @@ impl<'a> Load<'a> {
         Ok(())
     }
 
+    pub(super) fn connect_publishers(&mut self) -> anyhow::Result<()> {
+        self.publishers.connect(self.poll.registry())
+    }
+
     /// Only looks at what comes, for so long.
     pub(super) fn quiet(&mut self, duration: Duration) -> anyhow::Result<()> {
         let begun = Instant::now();

@@ -27,7 +27,7 @@ pub(super) struct Publishers {
     /// The token of the first; the others follow.
     first_token: usize,
     all: Vec<Publisher>,
-    /// Those that may send, who was free last first: the same few are used as long as they will do.
+    /// Those that may send, in turn: so none of them is idle for long.
     free: VecDeque<usize>,
     taken: u64,
 }
@@ -53,6 +53,15 @@ impl Publishers {
             free: (0..count).collect(),
             taken: 0,
         }
+    }
+
+    /// Connects them all, so that none has to when its turn comes.
+    pub(super) fn connect(&mut self, registry: &Registry) -> anyhow::Result<()> {
+        for (number, publisher) in self.all.iter_mut().enumerate() {
+            let token = Token(self.first_token + number);
+            publisher.connect(self.server, token, registry)?;
+        }
+        Ok(())
     }
 
     /// Whose turn it is, if any has no request in flight.
@@ -89,13 +98,7 @@ impl Publishers {
         it.in_flight = Some((sent, now));
         let stale = it.idle_since.is_none_or(|since| since.elapsed() > IDLE);
         if it.socket.is_none() || stale {
-            let socket = TcpStream::connect(self.server).and_then(|mut socket| {
-                let both = Interest::READABLE | Interest::WRITABLE;
-                registry.register(&mut socket, token, both)?;
-                socket.set_nodelay(true)?;
-                Ok(socket)
-            });
-            it.socket = Some(socket.context("cannot connect a publisher")?);
+            it.connect(self.server, token, registry)?;
         }
         it.idle_since = None;
         self.write(publisher, tally)
@@ -180,7 +183,7 @@ impl Publishers {
             return Ok(());
         };
         it.idle_since = Some(Instant::now());
-        self.free.push_front(publisher);
+        self.free.push_back(publisher);
         if sent.moment >= tally.since {
             tally.answers.add(now.saturating_sub(asked));
         }
@@ -216,6 +219,25 @@ impl Publishers {
         if self.taken == 0 {
             anyhow::bail!("nothing can be published: {why}");
         }
+        Ok(())
+    }
+}
+
+impl Publisher {
+    fn connect(
+        &mut self,
+        server: SocketAddr,
+        token: Token,
+        registry: &Registry,
+    ) -> anyhow::Result<()> {
+        let socket = TcpStream::connect(server).and_then(|mut socket| {
+            let both = Interest::READABLE | Interest::WRITABLE;
+            registry.register(&mut socket, token, both)?;
+            socket.set_nodelay(true)?;
+            Ok(socket)
+        });
+        self.socket = Some(socket.context("cannot connect a publisher")?);
+        self.idle_since = Some(Instant::now());
         Ok(())
     }
 }

@@ -127,6 +127,7 @@ impl<'a> Run<'a> {
         load.open(streams..streams + BYSTANDERS, None, |_| Ok(Duration::MAX))?;
         all_open(&load)?;
         // Those who publish are there as well before the others come.
+        load.connect_publishers()?;
         let live = self.args.publishing();
         load.publish(live, self.args.warmup, Duration::ZERO, || Ok(()))?;
         load.settle(self.args.settle)?;
@@ -210,6 +211,7 @@ impl<'a> Run<'a> {
         load.open(0..self.streams, None, |_| Ok(Duration::MAX))?;
         self.connect_seconds = (self.clock.now() - begin) as f64 / 1e9;
         all_open(load)?;
+        load.connect_publishers()?;
         load.quiet(QUIET)?;
         self.connected = Usage::of(&self.server.processes)?;
         Ok(())
