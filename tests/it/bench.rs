@@ -454,10 +454,13 @@ fn a_hub_at_fault_is_found_out() {
 
 #[test]
 fn a_server_that_takes_no_stream_is_told_in_its_own_words() {
+    let (code, report, words) = against(Fault::TakesNoStream, &["connect", "--streams", "3"]);
+    assert_eq!((code, &report["refused"]), (1, &3.into()), "{words}");
+    let told = "campanile: 3 refused; the first refusal: HTTP/1.1 503 Service Unavailable full";
+    assert!(words.starts_with(told), "{words}");
     let (code, _, words) = against(Fault::TakesNoStream, &["broadcast", "--streams", "3"]);
     assert_eq!(code, 1, "{words}");
-    let told =
-        "campanile: 3 of 3 streams were not opened; of the first, it was answered: HTTP/1.1 503";
+    let told = "campanile: 3 of 3 streams were not opened; the first: HTTP/1.1 503 Service Unavailable full";
     assert!(words.starts_with(told), "{words}");
 }
 

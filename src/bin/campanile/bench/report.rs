@@ -193,11 +193,13 @@ impl Report {
     }
 
     fn opened(&self) -> String {
-        let streams = grouped(self.streams as f64);
-        format!(
-            "{streams}, all open after {}",
-            duration(self.connect_seconds * 1e6)
-        )
+        let all = grouped(self.streams as f64);
+        let after = duration(self.connect_seconds * 1e6);
+        if self.work == Work::Connect && self.delivered < self.streams as u64 {
+            let open = grouped(self.delivered as f64);
+            return format!("{all}, of which {open} were open after {after}");
+        }
+        format!("{all}, all open after {after}")
     }
 
     fn caught_up(&self, resume: &Resume) -> String {

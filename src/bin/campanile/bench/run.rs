@@ -312,7 +312,7 @@ fn all_open(load: &Load<'_>) -> anyhow::Result<()> {
     }
     match &load.streams.failure {
         Some(failure) => {
-            anyhow::bail!("{failed} of {all} streams were not opened; of the first, {failure}")
+            anyhow::bail!("{failed} of {all} streams were not opened; the first: {failure}")
         }
         None => anyhow::bail!("{} of {all} streams were closed again", load.streams.closed),
     }

@@ -285,9 +285,7 @@ impl Streams {
         let connected = self.welcome == Welcome::Status || contains(body, b"event: connected\n");
         let is_open = head.is_some() && connected && !refused;
         if refused || !is_open && opening.len() > MAX_OPENING_BYTES {
-            return self.fail(number, || {
-                format!("it was answered: {}", answer::in_words(&opening))
-            });
+            return self.fail(number, || answer::in_words(&opening));
         }
         if !is_open {
             self.all[number].state = State::Waiting(opening);
