@@ -6,6 +6,7 @@ mod asleep;
 mod audience;
 mod backup;
 mod bad_input;
+mod bench;
 mod chaos;
 mod command_line;
 mod configuration;

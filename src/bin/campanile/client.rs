@@ -71,6 +71,13 @@ impl Place {
     }
 }
 
+impl Place {
+    /// The URL below which its routes lie.
+    pub(crate) fn base(&self) -> &Url {
+        &self.base
+    }
+}
+
 impl Target {
     /// The token that was given, on the command line or in the environment.
     pub(crate) fn given_token(&self, settings: &Settings) -> anyhow::Result<Option<String>> {

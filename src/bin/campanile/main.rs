@@ -5,6 +5,7 @@
 //! here and not in the library: whoever embeds the hub should not carry a command line along.
 
 mod backup;
+mod bench;
 mod cancel;
 mod client;
 mod completions;
@@ -76,6 +77,7 @@ Examples:
   campanile webhook add https://example.com/hook   tell another program what nobody took
   campanile backup monday.db                       copy the store, whether the hub runs or not
   campanile queue diagnose                         what is wrong, and what to type next
+  campanile bench broadcast                        how much this machine carries
 
 Environment:
   CAMPANILE_<SECTION>_<KEY>   any key of the configuration, such as CAMPANILE_SERVE_LISTEN
@@ -107,6 +109,7 @@ enum Command {
     Remind(remind::Args),
     Prune(prune::Args),
     Backup(backup::Args),
+    Bench(Box<bench::Args>),
     Restore(restore::Args),
     Queue(queue::Args),
     Console(console::Args),
@@ -151,6 +154,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Restore(args) => block_on(one_thread(), restore::run(args, &settings)),
         Command::Queue(args) => block_on(one_thread(), queue::run(args, &settings)),
         Command::Console(args) => block_on(one_thread(), console::run(args, &settings)),
+        Command::Bench(args) => bench::run(*args, &settings),
         Command::Token(args) => token::run(args, &settings),
         Command::Config(args) => config::run(&args, &settings),
         Command::Completions(args) => completions::run(&args),
