@@ -1,0 +1,53 @@
+"""The table in README.md, between its two marks."""
+
+import os
+
+from process import Failure
+from rows import ROWS
+
+OPEN, CLOSE = "<!-- compare -->", "<!-- /compare -->"
+
+
+def place(readme):
+    """What of the README comes before the table, and what after it."""
+    with open(readme) as file:
+        text = file.read()
+    if text.count(OPEN) != 1 or text.count(CLOSE) != 1 or text.index(CLOSE) < text.index(OPEN):
+        raise Failure(f"{os.path.basename(readme)} must have one line {OPEN} and, after it, one line {CLOSE}: "
+                      "the table goes between them")
+    before, rest = text.split(OPEN)
+    return before, rest.split(CLOSE)[1]
+
+
+def missing(results, rows, servers):
+    """The cells that were to be measured and were not, by row and server."""
+    return [(row, server) for row in rows for server in servers
+            if server.has(ROWS[row]) and ROWS[row].words(results, server.name) is None]
+
+
+def markdown(results, rows, servers):
+    """A dash where a server has no such thing."""
+    lines = ["| | " + " | ".join(server.title for server in servers) + " |",
+             "| --- |" + " --- |" * len(servers)]
+    for row in rows:
+        cells = [(ROWS[row].words(results, server.name) or "not measured") if server.has(ROWS[row]) else "–"
+                 for server in servers]
+        lines.append(f"| {ROWS[row].title} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def notes(report):
+    """Where, when and what was measured."""
+    machine, options = report["machine"], report["options"]
+    kind = "virtual machine" if machine["virtual"] else "machine"
+    versions = "; ".join(version for name, version in report["versions"].items() if name not in ("hub", "floor"))
+    return (f"{report['date']}, two cores ({machine['cpu']}) of a {kind} with Linux {machine['kernel']}: "
+            f"{report['versions']['hub']}; {versions}. Medians of {options['runs']} runs of {options['seconds']:g} s.")
+
+
+def write(path, text):
+    """Whole or not at all."""
+    beside = path + ".new"
+    with open(beside, "w") as file:
+        file.write(text)
+    os.replace(beside, path)
