@@ -82,14 +82,11 @@ def run(command, log, limit, **where):
 
 def missed(found):
     """How the server fell short of what was asked of it, in words; None if it did not."""
-    if found["expected"] and not found["delivered"]:
-        return "nothing was delivered"
     words = []
-    if found["lost"] > 0:
+    if found["lost"]:
         words.append(f"lost {found['lost']:,} of {found['expected']:,}")
-    if found["lost"] < 0:
-        words.append(f"delivered {-found['lost']:,} more than {found['expected']:,}")
-    for what in ("refused", "closed"):
-        if found[what]:
-            words.append(f"{what} {found[what]:,}")
+    for count, what in (("unexpected", "delivered twice or to the wrong stream"), ("outOfOrder", "out of order"),
+                        ("refused", "refused"), ("closed", "streams closed")):
+        if found[count]:
+            words.append(f"{found[count]:,} {what}")
     return ", ".join(words) or None

@@ -7,7 +7,7 @@ import resource
 from process import Failure
 
 # What a server has open beside its streams: publishers, files, the terminal, libraries.
-BESIDE = 500
+BESIDE = 1_000
 
 
 def described():
@@ -33,8 +33,8 @@ def allow_open_files(streams):
     if hard != resource.RLIM_INFINITY and hard < needed:
         raise Failure(
             f"{streams:,} streams take {needed:,} open files in a process, and the limit here is {hard:,}. Raise it, as "
-            f"root: `ulimit -Hn {needed}`; or for good in /etc/security/limits.conf. Or leave those rows out: "
-            "`--rows 1,3,4` are content with 1,500")
+            f"root: `ulimit -n {needed}` in this shell, or `sudo prlimit --pid $$ --nofile={needed}`. Or leave rows out: "
+            "`--rows 1,3,4` are content with 2,000")
     if soft != resource.RLIM_INFINITY and soft < needed:
         resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
