@@ -15,12 +15,14 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::serve::ListenerExt;
 use bytes::Bytes;
-use tokio::net::TcpListener;
+use tokio::net::TcpSocket;
 use tokio::sync::broadcast;
 use tokio_stream::wrappers::BroadcastStream;
 
 /// How many events a channel keeps for the slowest of its streams.
 const KEPT: usize = 256;
+/// More than is usual: with 128 connections in its queue a crowd that comes at once waits for half a minute.
+const BACKLOG: u32 = 4096;
 
 #[derive(Clone, Default)]
 struct Topics(Arc<Mutex<HashMap<String, broadcast::Sender<Bytes>>>>);
@@ -38,12 +40,13 @@ impl Topics {
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let port: u16 = std::env::args().nth(1).ok_or("usage: axum PORT")?.parse()?;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))
-        .await?
-        .tap_io(|socket| {
-            // Without it an event waits for the acknowledgement of the one before.
-            let _ = socket.set_nodelay(true);
-        });
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind((Ipv4Addr::LOCALHOST, port).into())?;
+    let listener = socket.listen(BACKLOG)?.tap_io(|socket| {
+        // Without it an event waits for the acknowledgement of the one before.
+        let _ = socket.set_nodelay(true);
+    });
     let router = Router::new()
         .route("/{topic}", get(subscribe).post(publish))
         .with_state(Topics::default());
