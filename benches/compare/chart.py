@@ -18,6 +18,8 @@ class Panel:
     title: str
     better: str
     text: object
+    # Another figure, which only the hub has, and what it is called.
+    ours: tuple[str, str] | None = None
 
 
 PANELS = [
@@ -27,7 +29,7 @@ PANELS = [
     Panel(2, "p99", "… and p99 latency", "less is better", duration),
     Panel(3, "value", "CPU per delivery, 100 broadcasts a second", "less is better", duration),
     Panel(4, "value", "… and p99 latency", "less is better", duration),
-    Panel(6, "single", "Publishes a second, one user each", "more is better", number),
+    Panel(6, "single", "Publishes a second, one user each", "more is better", number, ("batched", "… in batches")),
     Panel(5, "bytes", "Memory per idle stream", "less is better", size),
 ]
 
@@ -67,9 +69,13 @@ def panel(what, bars, left, top):
 def svg(results, servers):
     drawn = []
     for what in PANELS:
-        cells = [(server.title, ROWS[what.row].cell(results, server.name).get(what.figure), server.name == "hub")
-                 for server in servers]
-        drawn.append((what, [bar for bar in cells if bar[1] is not None]))
+        bars = []
+        for server in servers:
+            cell, ours = ROWS[what.row].cell(results, server.name), server.name == "hub"
+            bars.append((server.title, cell.get(what.figure), ours))
+            if ours and what.ours:
+                bars.append((what.ours[1], cell.get(what.ours[0]), ours))
+        drawn.append((what, [bar for bar in bars if bar[1] is not None]))
     lines, top = [], MARGIN
     for pair in range(0, len(drawn), 2):
         tallest = 0

@@ -11,9 +11,7 @@ import time
 
 from loads import BODY
 from process import Failure
-
-HERE = os.path.dirname(os.path.abspath(__file__))
-ROOT = os.path.dirname(os.path.dirname(HERE))
+from workplace import HERE, ROOT, say
 
 
 class Missing(Exception):
@@ -41,8 +39,8 @@ class Server:
     changes = {"batches": None}
     method_headers = ()
 
-    def __init__(self, tools, say):
-        self.tools, self.say = tools, say
+    def __init__(self, tools):
+        self.tools = tools
         self.log = os.path.join(tools, "install.log")
 
     def load(self, load):
@@ -84,8 +82,8 @@ class Hub(Server):
     name, title = "hub", "Campanile"
     changes = {}
 
-    def __init__(self, tools, say, given=None):
-        super().__init__(tools, say)
+    def __init__(self, tools, given=None):
+        super().__init__(tools)
         self.given = given
 
     def install(self):
@@ -94,7 +92,7 @@ class Hub(Server):
                 raise Missing(f"{self.given} is not a program")
             self.program = os.path.abspath(self.given)
             return
-        self.say("building this checkout's hub for release: minutes, the first time")
+        say("building this checkout's hub for release: minutes, the first time")
         target = os.path.dirname(self.tools)
         command = ["cargo", "build", "--release", "--locked", "--bin", "campanile", "--target-dir", target]
         if not quietly(command, self.log, cwd=ROOT):
@@ -158,7 +156,7 @@ class Nchan(Server):
         for tool in ("apt-get", "dpkg"):
             if not shutil.which(tool):
                 raise Missing(f"it is unpacked from Debian's packages, and there is no {tool} here")
-        self.say(f"unpacking Debian's {' and '.join(self.packages)} into {self.place}")
+        say(f"unpacking Debian's {' and '.join(self.packages)} into {self.place}")
         fetch = ["apt-get", "download", *self.packages]
         update = ["apt-get", "update"] if os.geteuid() == 0 else ["sudo", "-n", "apt-get", "update"]
         with tempfile.TemporaryDirectory() as fetched:
@@ -190,7 +188,8 @@ class Nchan(Server):
 
     def version(self):
         with open(os.path.join(self.place, "complete")) as complete:
-            nchan, nginx = complete.read().split()
+            # Without Debian's epoch and revision.
+            nchan, nginx = (re.sub(r"^\d+:|[-+].*$", "", version) for version in complete.read().split())
         return f"nginx {nginx}, nchan {nchan}"
 
     def command(self, port, directory):
@@ -239,7 +238,7 @@ class DurableStreams(Server):
         self.program = os.path.join(place, "bin", "durable-streams-server")
         if self.version() == f"durable-streams {self.release}":
             return
-        self.say(f"installing durable-streams {self.release} into {place}")
+        say(f"installing durable-streams {self.release} into {place}")
         command = ["cargo", "install", "durable-streams", "--version", self.release, "--locked", "--root", place,
                    "--target-dir", os.path.join(self.tools, "durable-streams-build")]
         if not quietly(command, self.log):

@@ -40,14 +40,8 @@ def notes(report):
     """Where, when and what was measured."""
     machine, options = report["machine"], report["options"]
     kind = "virtual machine" if machine["virtual"] else "machine"
+    runs = f"Medians of {options['runs']} runs" if options["runs"] > 1 else "One run"
     versions = "; ".join(version for name, version in report["versions"].items() if name not in ("hub", "floor"))
     return (f"{report['date']}, two cores ({machine['cpu']}) of a {kind} with Linux {machine['kernel']}: "
-            f"{report['versions']['hub']}; {versions}. Medians of {options['runs']} runs of {options['seconds']:g} s.")
+            f"{report['versions']['hub']}; {versions}. {runs} of {options['seconds']:g} s.")
 
-
-def write(path, text):
-    """Whole or not at all."""
-    beside = path + ".new"
-    with open(beside, "w") as file:
-        file.write(text)
-    os.replace(beside, path)
