@@ -36,7 +36,7 @@ def free_port():
 class Process:
     """A process that ends with the block that uses it, however that is left. What it says is kept in a file."""
 
-    def __init__(self, command, log, *, core=None, stdout=None):
+    def __init__(self, command, log, *, core=None, stdout=None, environment=None):
         self.name = os.path.basename(command[0])
         self.log = log
         pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
@@ -45,7 +45,7 @@ class Process:
                 # In a session of its own it does not get the terminal's Ctrl-C before this program has.
                 self.child = subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=stdout or words, stderr=words,
-                    preexec_fn=pin, start_new_session=True)
+                    env=environment, preexec_fn=pin, start_new_session=True)
             except OSError as error:
                 raise Failure(f"{command[0]} could not be started: {error.strerror}") from error
 
