@@ -35,8 +35,9 @@ def output(*command):
 class Server:
     """A peer: started here, on a port, and given its load through templates."""
 
-    # Loads that it cannot carry as they are, and what is changed for it; None where it has no such thing.
+    # Loads that it cannot carry as they are, and what is changed for it; None where it has no such thing. In words: the note.
     changes = {"batches": None}
+    note = None
     method_headers = ()
 
     def __init__(self, tools):
@@ -142,6 +143,7 @@ class Nchan(Server):
 
     name, title = "nchan", "nginx + nchan"
     changes = {"users": {"publishers": 16}, "batches": None}
+    note = "16 publishers to users"
     packages = ("nginx", "libnginx-mod-nchan")
 
     def install(self):
@@ -232,6 +234,7 @@ class DurableStreams(Server):
         "users": {"streams": 1_000},
         "batches": None,
     }
+    note = "one publisher and a window of 4 where it is saturated, memory to 10,000 streams, 1,000 users"
 
     def install(self):
         place = os.path.join(self.tools, "durable-streams")

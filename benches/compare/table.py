@@ -36,12 +36,12 @@ def markdown(results, rows, servers):
     return "\n".join(lines)
 
 
-def notes(report):
+def notes(report, servers):
     """Where, when and what was measured."""
     machine, options = report["machine"], report["options"]
     kind = "virtual machine" if machine["virtual"] else "machine"
     runs = f"Medians of {options['runs']} runs" if options["runs"] > 1 else "One run"
-    versions = "; ".join(version for name, version in report["versions"].items() if name not in ("hub", "floor"))
+    versions = [report["versions"][server.name] + (f" ({server.note})" if server.note else "")
+                for server in servers if server.name != "floor"]
     return (f"{report['date']}, two cores ({machine['cpu']}) of a {kind} with Linux {machine['kernel']}: "
-            f"{report['versions']['hub']}; {versions}. {runs} of {options['seconds']:g} s.")
-
+            f"{'; '.join(versions)}. {runs} of {options['seconds']:g} s.")
