@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from html import escape
 
-from rows import ROWS, duration, number, seconds, size
+from rows import ROWS, duration, number, size
 
 WIDTH, MARGIN, COLUMN_GAP = 920, 24, 40
 COLUMN = (WIDTH - 2 * MARGIN - COLUMN_GAP) / 2

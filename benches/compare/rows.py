@@ -22,7 +22,8 @@ class Results:
     def missed(self, loads, server):
         """In how many runs the server fell short, and how in the worst of them."""
         found = [self.found(load, server, round_) for load in loads for round_ in self.rounds]
-        short = [(run["lost"] / max(run["expected"], 1), missed(run)) for run in found if run and missed(run)]
+        found = [run for run in found if run]
+        short = [(run["lost"] / max(run["expected"], 1), missed(run)) for run in found if missed(run)]
         return f"{max(short)[1]} ({len(short)} of {len(found)} runs)" if short else None
 
 
@@ -44,8 +45,6 @@ class Row:
     text: Callable
     # The figure that is also told as a multiple of the floor's, round by round: the machine's ups and downs then cancel out.
     beside_floor: str | None = None
-    # Loads that only some servers have.
-    extra: tuple[str, ...] = ()
 
     def cell(self, results, server):
         """The medians by name; empty where it was not measured."""
@@ -65,12 +64,15 @@ class Row:
         return median(ratios) if ratios else None
 
     def words(self, results, server):
-        """What stands in the table; None if it is to be measured and was not."""
-        cell = self.cell(results, server)
-        if not all(name in cell for name, (of, _) in self.figures.items() if not set(of) & set(self.extra)):
+        """What stands in the table; a dash where the server has no such thing; None if it was to be measured and was not."""
+        wanted = [name for name, (of, _) in self.figures.items() if all(server.carries(load) for load in of)]
+        if not wanted:
+            return "–"
+        cell = self.cell(results, server.name)
+        if not set(wanted) <= set(cell):
             return None
-        text = self.text(cell, server)
-        short = results.missed(self.loads + self.extra, server)
+        text = self.text(cell, server.name)
+        short = results.missed(self.loads, server.name)
         return f"{text}; **{short}**" if short else text
 
 
@@ -135,10 +137,10 @@ ROWS = {row.number: row for row in [
         {"bytes": (IDLE, lambda few, many: (many["server"]["residentConnected"] - few["server"]["residentConnected"])
                    / (many["streams"] - few["streams"]))},
         lambda cell, _: size(cell["bytes"])),
-    Row(6, "To one user of 10,000 at a time: publishes per second", ("users",),
+    Row(6, "To one user of 10,000 at a time: publishes per second", ("users", "batches"),
         {"single": (("users",), lambda run: run["publishesPerSecond"]),
          "batched": (("batches",), lambda run: run["publishesPerSecond"])},
-        users, extra=("batches",)),
+        users),
     Row(7, "10,000 streams connecting at once", ("connect",),
         {"seconds": (("connect",), lambda run: run["connectSeconds"])},
         lambda cell, _: seconds(cell["seconds"])),

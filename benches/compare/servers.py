@@ -45,11 +45,11 @@ class Server:
         self.log = os.path.join(tools, "install.log")
 
     def load(self, load):
-        changes = self.changes.get(load.name, {})
-        return None if changes is None else load.with_changes(changes)
+        """The load as it is for this server; None if it is not."""
+        return load.with_changes(self.changes.get(load.name, {})) if self.carries(load.name) else None
 
-    def has(self, row):
-        return all(self.changes.get(load, {}) is not None for load in row.loads)
+    def carries(self, name):
+        return self.changes.get(name, {}) is not None
 
     def prepare(self, port, load):
         """Before the load comes."""
@@ -184,7 +184,7 @@ class Nchan(Server):
         with open(module, "rb") as file:
             code = file.read()
         if code.count(built_in) != 1:
-            raise Missing("this nchan keeps large messages elsewhere than its version 1.3.6 does, and cannot be run unpacked")
+            raise Missing("this nchan keeps large messages elsewhere than version 1.3.6 does, and does not run unpacked")
         with open(module, "wb") as file:
             file.write(code.replace(built_in, instead))
 

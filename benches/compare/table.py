@@ -21,17 +21,14 @@ def place(readme):
 
 def missing(results, rows, servers):
     """The cells that were to be measured and were not, by row and server."""
-    return [(row, server) for row in rows for server in servers
-            if server.has(ROWS[row]) and ROWS[row].words(results, server.name) is None]
+    return [(row, server) for row in rows for server in servers if ROWS[row].words(results, server) is None]
 
 
 def markdown(results, rows, servers):
-    """A dash where a server has no such thing."""
     lines = ["| | " + " | ".join(server.title for server in servers) + " |",
              "| --- |" + " --- |" * len(servers)]
     for row in rows:
-        cells = [(ROWS[row].words(results, server.name) or "not measured") if server.has(ROWS[row]) else "–"
-                 for server in servers]
+        cells = [ROWS[row].words(results, server) or "not measured" for server in servers]
         lines.append(f"| {ROWS[row].title} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
