@@ -85,7 +85,9 @@ def number(value):
 
 
 def size(bytes_):
-    return f"{bytes_:,.0f} B" if bytes_ < 1_000 else f"{bytes_ / 1_000:.1f} KB"
+    if bytes_ < 1_000:
+        return f"{bytes_:,.0f} B"
+    return f"{bytes_ / 1e3:.1f} KB" if bytes_ < 1e6 else f"{bytes_ / 1e6:.1f} MB"
 
 
 def duration(seconds):
