@@ -82,7 +82,7 @@ def run(command, log, limit, **where):
 
 def missed(found):
     """How the server fell short of what was asked of it, in words; None if it did not."""
-    words = []
+    words = [] if found["delivered"] else ["nothing was delivered"]
     if found["lost"]:
         words.append(f"lost {found['lost']:,} of {found['expected']:,}")
     for count, what in (("unexpected", "delivered twice or to the wrong stream"), ("outOfOrder", "out of order"),
