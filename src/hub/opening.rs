@@ -10,10 +10,11 @@ use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// How many are opened at a time: enough for a busy machine, where each step waits for its turn, to have work in all of them
-/// and to share commits (each stream has what was decided before it written first); few enough that whatever else the store
-/// is asked waits behind a tenth of a second of it.
-const AT_A_TIME: usize = 1_024;
+/// How many are opened at a time: enough for each step to have work and for commits to be shared (each stream has what was
+/// decided before it written first); few enough that a publisher's request, and whatever else the store is asked, gets its turn
+/// between them. With 10,000 coming back at once, 64 bring them back as soon as 1,024 do, and what is live meanwhile takes
+/// half as long (99 %: 67 ms beside 171 ms on one core).
+const AT_A_TIME: usize = 64;
 /// How many wait in line: what a small machine opens in half a minute, after which proxies would lose patience.
 const IN_LINE: usize = 32_768;
 
