@@ -68,7 +68,7 @@ pub(crate) struct Stream {
     /// What was owed from before and was written since then, the oldest first: it has no id from which a client could prove
     /// that it came. With how much had been written by then; at most [`MAX_UNHEARD`].
     /// Apart, because hardly any stream has some.
-    unheard: Option<Box<VecDeque<(u64, (Position, Recipient))>>>,
+    unheard: Option<Box<Unheard>>,
     /// What is known of the peer once it has acknowledged so many bytes. One is taken at a time: a stream with steady traffic
     /// always has some on their way.
     checkpoint: Checkpoint,
@@ -84,6 +84,9 @@ pub(crate) struct Stream {
     /// Tells this stream from earlier ones in the same slot.
     pub(crate) serial: u32,
 }
+
+/// What was owed, each with how much had been written by then.
+type Unheard = VecDeque<(u64, (Position, Recipient))>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {

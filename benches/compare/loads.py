@@ -21,6 +21,8 @@ class Load:
     window: int | None = None
     rate: int | None = None
     batch: int = 1
+    # How long the streams are left alone before memory is looked at: an allocator takes its time to give back what is free.
+    idle: float | None = None
     # How long, if not as long as the options say: where what is measured is not what is delivered.
     seconds: float | None = None
 
@@ -32,8 +34,8 @@ LOADS = {load.name: load for load in [
     Load("broadcast-1000", "broadcast to 1,000, saturated", "broadcast", 1_000, window=16),
     Load("broadcast-10000", "broadcast to 10,000, saturated", "broadcast", 10_000, window=16),
     Load("paced", "100 broadcasts a second to 1,000", "broadcast", 1_000, rate=100),
-    Load("idle-1000", "memory of 1,000 streams", "broadcast", 1_000, publishers=1, rate=1, seconds=1),
-    Load("idle-19000", "memory of 19,000 streams", "broadcast", 19_000, publishers=1, rate=1, seconds=1),
+    Load("idle-1000", "memory of 1,000 streams", "broadcast", 1_000, publishers=1, rate=1, idle=4, seconds=1),
+    Load("idle-19000", "memory of 19,000 streams", "broadcast", 19_000, publishers=1, rate=1, idle=4, seconds=1),
     Load("users", "to one user of 10,000", "user", 10_000, publishers=64, window=128),
     Load("batches", f"to one user of 10,000, {BATCH} to a batch", "user", 10_000, publishers=16, window=32, batch=BATCH),
     Load("connect", "10,000 connecting at once", "connect", 10_000),
@@ -56,6 +58,8 @@ def arguments(load, times):
     seconds, warmup = (times.seconds, times.warmup) if load.seconds is None else (load.seconds, 0)
     words += ["--publishers", str(load.publishers), "--pad", str(PAD), "--settle", "10"]
     words += ["--seconds", str(seconds), "--warmup", str(warmup)]
+    if load.idle:
+        words += ["--idle", str(load.idle)]
     if load.window:
         words += ["--window", str(load.window)]
     if load.rate:

@@ -50,6 +50,13 @@ use self::settings::Settings;
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
 
+/// What is free goes back after a second; by default after ten, and a crowd that comes back is done in two.
+// SAFETY: jemalloc reads a pointer to a string with a nul at its end from the variable of this name (TUNING.md; jemalloc(3),
+// "malloc_conf"), and nothing else defines it: its own is weak.
+#[allow(unsafe_code)]
+#[unsafe(export_name = "_rjem_malloc_conf")]
+static MALLOC_CONF: &[u8; 43] = b"background_thread:true,dirty_decay_ms:1000\0";
+
 /// A real-time notification hub: POST a notification, every browser it is for has it at once, in order, durably.
 ///
 /// Without a command it serves; its options follow `campanile serve`.

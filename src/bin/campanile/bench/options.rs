@@ -67,6 +67,9 @@ pub(crate) struct Args {
     /// How long it publishes before that.
     #[arg(long, value_name = "S", default_value = "1", value_parser = seconds_or_none)]
     pub(super) warmup: Duration,
+    /// How long the streams are left alone once they are open, before the server's memory is looked at.
+    #[arg(long, value_name = "S", default_value = "0.3", value_parser = seconds_or_none)]
+    pub(super) idle: Duration,
     /// How long nothing may come, at the end, until the rest counts as lost.
     #[arg(long, value_name = "S", default_value = "5", value_parser = seconds)]
     pub(super) settle: Duration,

@@ -18,8 +18,6 @@ use super::usage::Usage;
 pub(super) const BYSTANDERS: usize = 20;
 /// So many notifications go into a request of those that are to be missed.
 const FILL_BATCH: u64 = 500;
-/// What an opened stream sets off on a server has settled by then.
-const QUIET: Duration = Duration::from_millis(300);
 
 /// What is run, and against what.
 pub(super) struct Run<'a> {
@@ -99,7 +97,7 @@ impl<'a> Run<'a> {
         load.open(0..self.streams, None, |_| Ok(Duration::MAX))?;
         self.connect_seconds = (self.clock.now() - begin) as f64 / 1e9;
         let opened = Used::now(self.server)?;
-        load.quiet(QUIET)?;
+        load.quiet(self.args.idle)?;
         self.connected = Usage::of(&self.server.processes)?;
         let mut report = self.finished(&load, self.connect_seconds, begun, opened)?;
         let open = load.streams.opened();
@@ -131,7 +129,7 @@ impl<'a> Run<'a> {
         let live = self.args.publishing();
         load.publish(live, self.args.warmup, Duration::ZERO, || Ok(()))?;
         load.settle(self.args.settle)?;
-        load.quiet(QUIET)?;
+        load.quiet(self.args.idle)?;
 
         let begun = Used::now(self.server)?;
         self.before = begun.server;
@@ -212,7 +210,7 @@ impl<'a> Run<'a> {
         self.connect_seconds = (self.clock.now() - begin) as f64 / 1e9;
         all_open(load)?;
         load.connect_publishers()?;
-        load.quiet(QUIET)?;
+        load.quiet(self.args.idle)?;
         self.connected = Usage::of(&self.server.processes)?;
         Ok(())
     }
