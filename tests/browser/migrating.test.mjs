@@ -175,7 +175,10 @@ for (const [name, hook, prefixes] of [
       await notify(site.url, key, { targetUserId: "42", message: "meanwhile" });
       await page.getByText("connected as 42").waitFor();
       await shows(page, "medium|||meanwhile|", "medium|||before|");
+      // What the application had keeps no place: all that it can rely on is what comes once its new stream is open.
+      const reopened = page.waitForResponse((response) => /\/notifications\/(ws|stream)/.test(response.url()));
       await page.getByRole("button", { name: "reconnect" }).click();
+      await reopened;
       await notify(site.url, key, { targetUserId: "42", message: "after" });
       await shows(page, "medium|||after|", "medium|||meanwhile|", "medium|||before|");
     });
