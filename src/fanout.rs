@@ -137,6 +137,11 @@ impl Outgoing {
         }
     }
 
+    /// Whether it is sent to nobody any more.
+    fn lapsed(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|moment| moment <= now)
+    }
+
     /// What it takes in memory, about: its recipients' names are shared with nobody.
     fn size(&self) -> usize {
         const RECIPIENT: usize = 64;

@@ -65,7 +65,7 @@ impl Everyone {
 /// The frames of a selection put together, kept for the next stream with the same one.
 #[derive(Default)]
 struct Joined {
-    last: [Option<(Vec<Index>, Run)>; 4],
+    last: [Option<(Vec<Index>, Run)>; VARIANTS],
     buffer: BytesMut,
 }
 
@@ -85,7 +85,7 @@ impl Batch {
                 return (batch, index);
             }
             let entry = Index::try_from(index).unwrap_or(Index::MAX);
-            let lapsed = outgoing.expires_at.is_some_and(|moment| moment <= wall);
+            let lapsed = outgoing.lapsed(wall);
             for recipient in outgoing.audience.recipients() {
                 let judged =
                     outgoing.kind == Kind::Notification && *recipient != Recipient::Everyone;
@@ -252,8 +252,7 @@ impl Joined {
         naming: Naming,
         framing: Framing,
     ) -> &Run {
-        let variant =
-            usize::from(naming == Naming::Named) * 2 + usize::from(framing == Framing::Chunked);
+        let variant = variant(naming, framing);
         let same = matches!(&self.last[variant], Some((last, _)) if last == selection);
         if !same {
             let selected = selection
@@ -266,6 +265,14 @@ impl Joined {
         // Filled just above if it was not before.
         &self.last[variant].get_or_insert_with(Default::default).1
     }
+}
+
+/// How many kinds of streams there are, to which the same frame is different bytes.
+pub(super) const VARIANTS: usize = 4;
+
+/// Which of them these streams are.
+pub(super) fn variant(naming: Naming, framing: Framing) -> usize {
+    usize::from(naming == Naming::Named) * 2 + usize::from(framing == Framing::Chunked)
 }
 
 /// The frames of these entries put together, to be written in one call.

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use bytes::BytesMut;
 
 use super::Outgoing;
-use super::batch::{join, served};
+use super::batch::{VARIANTS, join, served, variant};
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::sse::{Framing, Naming};
@@ -37,7 +37,7 @@ pub(super) struct Recent {
     bytes: usize,
     max_bytes: usize,
     /// For each kind of stream the last page that held no verdict, for the next that is to have the same.
-    pages: [Option<Arc<ServedPage>>; 4],
+    pages: [Option<Arc<ServedPage>>; VARIANTS],
 }
 
 struct Kept {
@@ -153,8 +153,10 @@ impl Recent {
             if looked_at > MAX_LOOKED_AT {
                 break;
             }
-            let lapsed = outgoing.expires_at.is_some_and(|moment| moment <= now);
-            if !lapsed && !kept.gone && outgoing.audience.includes(&viewer.user, &viewer.roles) {
+            if !outgoing.lapsed(now)
+                && !kept.gone
+                && outgoing.audience.includes(&viewer.user, &viewer.roles)
+            {
                 bytes += outgoing.frame.bytes(naming, framing).len();
                 if bytes > PAGE_BYTES && !selected.is_empty() {
                     break;
@@ -167,8 +169,7 @@ impl Recent {
         if covers == after {
             return None;
         }
-        let kind =
-            usize::from(naming == Naming::Named) * 2 + usize::from(framing == Framing::Chunked);
+        let kind = variant(naming, framing);
         let complete = covers >= upto;
         if let Some(last) = &self.pages[kind]
             && !verdicts
