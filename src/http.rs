@@ -69,6 +69,9 @@ pub use self::sign_in::{CODE_LIFETIME, Codes, MAX_CODES};
 /// How long a browser may remember what a preflight allowed.
 const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
+/// Where streams are, besides the alias.
+pub(crate) const STREAM_PATH: &str = "/notifications/stream";
+
 /// What stands for the route of a request that no route is for.
 const NO_ROUTE: &str = "none";
 
@@ -76,7 +79,7 @@ const NO_ROUTE: &str = "none";
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
     use Access::{Admin, ByAction, Known, Public, Publish, Reader, ReaderOrAdmin, Stream};
     let mut routes = vec![
-        get("/notifications/stream", Stream, stream::stream).without_head(),
+        get(STREAM_PATH, Stream, stream::stream).without_head(),
         post("/notifications/stream/ticket", Reader, tickets::issue),
         post("/notifications", ByAction, publish::one_endpoint),
         get("/notifications", Known, inbox::list),

@@ -49,6 +49,7 @@ use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError, V
 use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
 
 use self::opening::Openings;
+pub(crate) use self::opening::TakenTurn;
 
 pub use self::cancelling::CancelError;
 pub use self::inbox::InboxError;

@@ -13,6 +13,7 @@ mod certificate;
 mod connection;
 mod descriptors;
 mod http2;
+mod line;
 mod renewal;
 mod scrape;
 mod tls;

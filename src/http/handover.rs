@@ -41,13 +41,14 @@ use tower::ServiceExt;
 
 use super::patience::Patience;
 use crate::fanout::Piped;
-use crate::hub::Subscription;
+use crate::hub::{Subscription, TakenTurn};
 use crate::sink::Wire;
 use crate::sse::Framing;
 
-/// In a request's extensions: this connection's socket can be taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct SocketOffer;
+/// In a request's extensions: this connection's socket can be taken, and a stream be opened in this turn, if it is one that
+/// waited for it.
+#[derive(Clone, Debug)]
+pub(crate) struct SocketOffer(pub(super) Option<TakenTurn>);
 
 /// In a request's extensions: it came over TLS, and so does its answer go.
 #[derive(Clone, Copy, Debug)]
@@ -167,6 +168,8 @@ pub(crate) struct ConnectionService {
     pub(crate) peer: SocketAddr,
     /// What is known of a socket that speaks TLS: nobody else can write to it.
     pub(crate) encrypted: Option<Arc<Wire>>,
+    /// A turn to open a stream, for the first request.
+    pub(crate) turn: Option<TakenTurn>,
 }
 
 impl hyper::service::Service<Request<Incoming>> for ConnectionService {
@@ -184,7 +187,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         if wire.is_some() {
             request.extensions_mut().insert(Encrypted);
         } else if !has_body {
-            request.extensions_mut().insert(SocketOffer);
+            let offer = SocketOffer(self.turn.clone());
+            request.extensions_mut().insert(offer);
         }
         let transfer = Arc::clone(&self.transfer);
         request.extensions_mut().insert(ConnectInfo(self.peer));

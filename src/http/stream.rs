@@ -86,7 +86,10 @@ pub(crate) async fn stream(
         address,
         unnamed,
     };
-    match hub.subscribe(request).await {
+    let turn = socket
+        .as_ref()
+        .and_then(|Extension(SocketOffer(turn))| turn.as_ref()?.take());
+    match hub.subscribe_in_turn(request, turn).await {
         Ok(subscription) if socket.is_some() => {
             let mut response = event_stream(Body::new(ConnectionBody::silent()));
             response

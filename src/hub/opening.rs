@@ -6,7 +6,7 @@
 //! on that. So the line is long. It has an end all the same: whoever finds it full is told to come back in a while, each in
 //! another one (`retry:`).
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -27,9 +27,25 @@ pub(super) struct Openings {
 
 /// A place at the head of the line, for as long as the stream is being opened.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(crate) struct Turn {
     _line: OwnedSemaphorePermit,
     _head: OwnedSemaphorePermit,
+}
+
+/// A turn that was taken before anything is known of who wants a stream, in the extensions of their request. Whoever is long in
+/// coming to use it loses it, so that nobody can keep the others waiting.
+#[derive(Clone, Debug)]
+pub(crate) struct TakenTurn(Arc<Mutex<Option<Turn>>>);
+
+impl TakenTurn {
+    pub(crate) fn new(turn: Turn) -> Self {
+        Self(Arc::new(Mutex::new(Some(turn))))
+    }
+
+    /// The turn, if it is still theirs. Dropped, it goes to the next in line.
+    pub(crate) fn take(&self) -> Option<Turn> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
 }
 
 impl Openings {

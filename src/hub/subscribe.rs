@@ -14,6 +14,7 @@ use tokio_util::io::ReaderStream;
 use uuid::Uuid;
 
 use super::Hub;
+use super::opening::Turn;
 use crate::auth;
 use crate::clock::Timestamp;
 use crate::events;
@@ -85,7 +86,26 @@ impl Hub {
     /// # Errors
     /// [`SubscribeError`]; its cases pass, so clients are told to come back, but for [`SubscribeError::Revoked`].
     pub async fn subscribe(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
-        let opened = self.open(subscribe).await;
+        self.subscribe_in_turn(subscribe, None).await
+    }
+
+    /// Waits for a turn to open a stream; none if the line is full, or the hub stops.
+    pub(crate) async fn turn(&self) -> Option<Turn> {
+        let hub = &*self.0;
+        tokio::select! {
+            biased;
+            () = hub.draining.cancelled() => None,
+            turn = hub.openings.turn() => turn,
+        }
+    }
+
+    /// Opens a stream, for somebody who may have waited for their turn already.
+    pub(crate) async fn subscribe_in_turn(
+        &self,
+        subscribe: Subscribe,
+        turn: Option<Turn>,
+    ) -> Result<Subscription, SubscribeError> {
+        let opened = self.open(subscribe, turn).await;
         opened.inspect_err(|refusal| {
             if let Some(reason) = Shut::of(refusal) {
                 self.0.metrics.shut(reason);
@@ -93,13 +113,20 @@ impl Hub {
         })
     }
 
-    async fn open(&self, subscribe: Subscribe) -> Result<Subscription, SubscribeError> {
+    async fn open(
+        &self,
+        subscribe: Subscribe,
+        turn: Option<Turn>,
+    ) -> Result<Subscription, SubscribeError> {
         let hub = &*self.0;
-        let _turn = tokio::select! {
-            biased;
-            () = hub.draining.cancelled() => return Err(SubscribeError::Draining),
-            turn = hub.openings.turn() => turn.ok_or(SubscribeError::Rush)?,
+        let turn = match turn {
+            Some(turn) => Some(turn),
+            None => self.turn().await,
         };
+        if hub.draining.is_cancelled() {
+            return Err(SubscribeError::Draining);
+        }
+        let _turn = turn.ok_or(SubscribeError::Rush)?;
         let now = Timestamp::now();
         let Subscribe {
             user,

@@ -19,7 +19,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::connection::serve_connection;
+use super::connection::{Plain, serve_connection};
+use super::line::Line;
 use super::tls::{Accepted, Tls};
 use crate::address::{self, PerAddress, Proxies};
 use crate::config::Config;
@@ -43,6 +44,7 @@ pub(crate) struct Acceptor {
     hub: Hub,
     router: Router,
     http: http1::Builder,
+    plain: Arc<Plain>,
     tls: Option<Tls>,
     /// By [`Crowded`].
     refusing: [Router; 2],
@@ -81,6 +83,10 @@ impl Bounds {
     }
 }
 
+/// Whether accepted sockets have the options of the socket that listens. Linux copies them (`sk_clone_lock`), which saves
+/// six calls for each connection.
+const INHERITED: bool = cfg!(target_os = "linux");
+
 /// What each socket gets.
 #[derive(Clone, Copy, Debug)]
 struct SocketOptions {
@@ -107,7 +113,17 @@ impl Acceptor {
             .keep_alive(false);
         let max = bounds.connections.clamp(1, Semaphore::MAX_PERMITS);
         let refusing = |reason| refusing(hub.clone(), config, reason);
+        let draining = CancellationToken::new();
+        let alias = config.serve.alias.clone();
+        let plain = Plain {
+            http: http.clone(),
+            patience: config.stream.idle_limit,
+            router: router.clone(),
+            draining: draining.clone(),
+            line: Line::new(hub.clone(), alias, config.serve.header_timeout),
+        };
         Self {
+            plain: Arc::new(plain),
             refusing: [refusing(Crowded::Address), refusing(Crowded::Full)],
             hub,
             router,
@@ -125,7 +141,7 @@ impl Acceptor {
             addresses: PerAddress::new("connections", bounds.per_address),
             proxies: Proxies::new(&config.serve.trusted_proxies),
             refusals: Arc::new(Semaphore::new(bounds.refusals)),
-            draining: CancellationToken::new(),
+            draining,
             cut: CancellationToken::new(),
         }
     }
@@ -141,6 +157,7 @@ impl Acceptor {
 
     /// Accepts for ever.
     pub(crate) async fn run(&self, listener: &TcpListener) -> Infallible {
+        SocketOptions::tell_of(self.options.apply(&SockRef::from(listener)));
         let mut failing = false;
         loop {
             match listener.accept().await {
@@ -166,9 +183,8 @@ impl Acceptor {
     }
 
     fn admit(&self, socket: TcpStream, peer: SocketAddr) {
-        if let Err(error) = self.options.apply(&socket) {
-            // The client may be gone already; if it is not, the connection works all the same.
-            tracing::debug!(%error, "a socket refused its options");
+        if !INHERITED {
+            SocketOptions::tell_of(self.options.apply(&SockRef::from(&socket)));
         }
         let address = peer.ip();
         let place = if self.proxies.trusts(address) {
@@ -181,16 +197,15 @@ impl Acceptor {
         let Ok(share) = Arc::clone(&self.room).try_acquire_owned() else {
             return self.refuse(socket, peer, Crowded::Full);
         };
-        let (router, draining) = (self.router.clone(), self.draining.clone());
         let Some(tls) = &self.tls else {
-            let http = (&self.http, self.options.unacknowledged);
-            let connection = serve_connection((socket, peer), http, router, share, draining);
+            let plain = Arc::clone(&self.plain);
             return self.spawn(async move {
-                connection.await;
+                plain.serve((socket, peer), share).await;
                 // Given back here when a stream has the socket: those are counted with the streams.
                 drop(place);
             });
         };
+        let (router, draining) = (self.router.clone(), self.draining.clone());
         let accepted = Accepted {
             socket,
             peer,
@@ -230,6 +245,7 @@ impl Acceptor {
             router,
             place,
             draining,
+            None,
         ));
     }
 
@@ -260,9 +276,8 @@ impl Acceptor {
 }
 
 impl SocketOptions {
-    fn apply(self, socket: &TcpStream) -> io::Result<()> {
-        socket.set_nodelay(true)?;
-        let socket = SockRef::from(socket);
+    fn apply(self, socket: &SockRef<'_>) -> io::Result<()> {
+        socket.set_tcp_nodelay(true)?;
         socket.set_send_buffer_size(self.send_buffer)?;
         // In whole seconds, of which none would be refused, and with it all that follows.
         let probes = TcpKeepalive::new()
@@ -272,6 +287,13 @@ impl SocketOptions {
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
         Ok(())
+    }
+
+    fn tell_of(applied: io::Result<()>) {
+        if let Err(error) = applied {
+            // A client may be gone already; connections work all the same.
+            tracing::debug!(%error, "a socket refused its options");
+        }
     }
 }
 

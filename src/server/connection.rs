@@ -17,11 +17,55 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio_util::sync::CancellationToken;
 
+use super::line::{First, Line, UNUSED};
 use crate::http::{ConnectionService, FlushWatch, Transfer};
+use crate::hub::TakenTurn;
 
 /// How long, and for how many bytes, a client that is still sending is listened to after it has been refused.
 const LINGER: Duration = Duration::from_secs(2);
 const LINGER_BYTES: usize = 16 * 1024 * 1024;
+
+/// What plain connections are served with.
+pub(super) struct Plain {
+    pub(super) http: http1::Builder,
+    /// How long a client may take no byte of an answer.
+    pub(super) patience: Duration,
+    pub(super) router: Router,
+    pub(super) draining: CancellationToken,
+    pub(super) line: Line,
+}
+
+impl Plain {
+    /// Serves a connection from its first byte, for which it may wait, to its end.
+    pub(super) async fn serve(
+        &self,
+        (socket, peer): (TcpStream, SocketAddr),
+        share: OwnedSemaphorePermit,
+    ) {
+        let turn = match self.line.first(&socket, &self.draining).await {
+            First::Turn(turn) => Some(turn),
+            First::Other => None,
+            First::Silent => return,
+        };
+        // Only now: until here a connection is a socket and a task.
+        let mut connection = Box::pin(serve_connection(
+            (socket, peer),
+            (&self.http, self.patience),
+            self.router.clone(),
+            share,
+            self.draining.clone(),
+            turn.clone(),
+        ));
+        if let Some(turn) = turn {
+            tokio::select! {
+                biased;
+                () = &mut connection => return,
+                () = tokio::time::sleep(UNUSED) => drop(turn.take()),
+            }
+        }
+        connection.await;
+    }
+}
 
 /// How a connection was left.
 enum Left {
@@ -41,6 +85,7 @@ pub(crate) fn serve_connection(
     router: Router,
     share: OwnedSemaphorePermit,
     draining: CancellationToken,
+    turn: Option<TakenTurn>,
 ) -> impl Future<Output = ()> + Send + 'static {
     let transfer = Arc::new(Transfer::default());
     let io = FlushWatch::new(socket, Arc::clone(&transfer), patience);
@@ -49,17 +94,26 @@ pub(crate) fn serve_connection(
         transfer: Arc::clone(&transfer),
         peer,
         encrypted: None,
+        turn,
     };
     let mut connection = http.serve_connection(io, service);
     async move {
         let mut told_to_end = pin!(draining.cancelled_owned());
         let mut ending = false;
         let left = poll_fn(|context| {
-            if !ending && told_to_end.as_mut().poll(context).is_ready() {
+            let mut polled = Pin::new(&mut connection).poll(context);
+            // After the first look at what has come: a request that waited in line while the hub was told to stop is still
+            // answered.
+            if polled.is_pending()
+                && !transfer.is_ready()
+                && !ending
+                && told_to_end.as_mut().poll(context).is_ready()
+            {
                 ending = true;
                 Pin::new(&mut connection).graceful_shutdown();
+                polled = Pin::new(&mut connection).poll(context);
             }
-            match Pin::new(&mut connection).poll(context) {
+            match polled {
                 Poll::Ready(Ok(())) if transfer.refused_body() => Poll::Ready(Left::Refused),
                 Poll::Ready(Ok(())) => Poll::Ready(Left::Ended),
                 Poll::Ready(Err(error)) if error.is_parse() => Poll::Ready(Left::Refused),

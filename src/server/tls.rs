@@ -151,6 +151,7 @@ impl Tls {
                         router,
                         share,
                         draining,
+                        None,
                     )
                     .await;
                 }
@@ -208,6 +209,7 @@ async fn serve_http1(
         transfer: Arc::clone(&transfer),
         peer,
         encrypted: Some(Arc::clone(&wire)),
+        turn: None,
     };
     let mut connection = http.serve_connection(TokioIo::new(stream), service);
     let mut told_to_end = pin!(draining.cancelled());
