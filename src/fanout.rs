@@ -188,12 +188,18 @@ impl KeptSince {
     }
 }
 
+/// A stream that is to be admitted.
+pub(crate) struct Admit {
+    pub(crate) registration: Registration,
+    pub(crate) naming: Naming,
+    /// When it ends at the latest, and what it is told then.
+    pub(crate) ends: (Timestamp, Bye),
+}
+
 pub(crate) enum Command {
     Admit {
-        registration: Registration,
-        naming: Naming,
-        ends: (Timestamp, Bye),
-        answer: oneshot::Sender<Admission>,
+        streams: Vec<Admit>,
+        answer: oneshot::Sender<Vec<Admission>>,
     },
     Attach {
         address: Address,
@@ -321,21 +327,11 @@ impl Fanout {
         Arc::clone(&self.inbox)
     }
 
-    /// Admits a stream. None if the thread has stopped.
-    pub(crate) async fn admit(
-        &self,
-        registration: Registration,
-        naming: Naming,
-        ends: (Timestamp, Bye),
-    ) -> Option<Admission> {
-        let (answer, admission) = oneshot::channel();
-        self.inbox.put(Command::Admit {
-            registration,
-            naming,
-            ends,
-            answer,
-        });
-        admission.await.ok()
+    /// Admits streams, all at one point in the order. None if the thread has stopped.
+    pub(crate) async fn admit(&self, streams: Vec<Admit>) -> Option<Vec<Admission>> {
+        let (answer, admissions) = oneshot::channel();
+        self.inbox.put(Command::Admit { streams, answer });
+        admissions.await.ok()
     }
 
     /// Hands entries over, in position order; waits while too many batches are on their way.

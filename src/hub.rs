@@ -7,6 +7,7 @@
 mod cancelling;
 mod inbox;
 mod observe;
+mod opener;
 mod opening;
 mod pruning;
 mod publishing;
@@ -48,6 +49,7 @@ use crate::status::{self, Status};
 use crate::store::{self, Duplicate, DuplicateQuery, Opened, Store, StoreError, Viewer};
 use crate::webhooks::{Dispatch, Reach, Sender, Settled, SystemResolver};
 
+use self::opener::{Opener, Wanted};
 use self::opening::Openings;
 pub(crate) use self::opening::TakenTurn;
 
@@ -94,6 +96,8 @@ struct Inner {
     /// None if publishers may publish as much as they like.
     publishing: Option<RateLimit>,
     openings: Openings,
+    /// To the one that opens streams.
+    wanted: mpsc::Sender<Wanted>,
     telling_of_limits: Seldom,
     started: Instant,
     started_at: Timestamp,
@@ -236,6 +240,16 @@ impl Hub {
             settled: Arc::clone(&webhook_settled),
         };
         tasks.spawn(dispatch.run(draining.clone()));
+        // Nobody waits to hand one in: there are no more turns than places here.
+        let (want, wanted) = mpsc::channel(opening::AT_A_TIME);
+        let opener = Opener {
+            fanout: fanout.clone(),
+            store: Arc::clone(&store),
+            epoch: log.epoch.clone(),
+            config: config.stream.clone(),
+            wanted,
+        };
+        tasks.spawn(opener.run(stop.clone()));
         let kept = store::Retention::from(&config.retention);
         let pruning = retention::run(
             Arc::clone(&store),
@@ -268,6 +282,7 @@ impl Hub {
             tests: RateLimit::per_minute(config.test_rate.per_minute),
             publishing: publishing_rate(config),
             openings: Openings::new(),
+            wanted: want,
             telling_of_limits: Seldom::default(),
             started: Instant::now(),
             started_at: Timestamp::now(),

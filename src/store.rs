@@ -586,14 +586,14 @@ pub trait Store: Inboxes + Outbox + Reminders {
     /// If the commit that would have carried them failed.
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>>;
 
-    /// Where a stream begins. A cursor proves that its client has everything up to it, so recipients that were
+    /// Where streams begin, for each in turn, all in one snapshot and their first visits in one commit. A cursor proves that its client has everything up to it, so recipients that were
     /// re-opened by a crash at or below it become sent; a mark proves the same once a stream was served past the first.
     /// A stream that begins without a cursor, or with a gap, may be told `head` before it is sent what is owed there: from
     /// then on no place proves anything about what was re-opened for its user up to it.
     ///
     /// A user's first stream is kept, durably when this returns: their mark is the place from which it goes on, and
     /// what was addressed to their roles or to everyone up to the query's `head` never is in their inbox.
-    fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>>;
+    fn start(&self, queries: Vec<StartQuery>) -> BoxFuture<'_, Vec<Result<Start, StoreError>>>;
 
     /// The entries of the log for one viewer.
     fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>>;

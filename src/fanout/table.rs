@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use super::batch::Batch;
 use super::recent::Recent;
 use super::wheel::{COUNTS_SAVED, TICK, ticks};
-use super::{Address, Admission, Command, Inbox, Outgoing, Parts, Passing};
+use super::{Address, Admission, Admit, Command, Inbox, Outgoing, Parts, Passing};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
 use crate::events;
@@ -140,7 +140,7 @@ impl Table {
             }
         }
 
-        let mut admitted: Vec<(oneshot::Sender<Admission>, Admission)> = Vec::new();
+        let mut admitted: Vec<(oneshot::Sender<Vec<Admission>>, Vec<Admission>)> = Vec::new();
         let mut work: Vec<Work> = Vec::new();
         for command in self.inbox.take() {
             match command {
@@ -155,28 +155,10 @@ impl Table {
                     work.push(Work::Pass(passing));
                     self.held.push(permit);
                 }
-                Command::Admit {
-                    registration,
-                    naming,
-                    ends,
-                    answer,
-                } => {
-                    let address = self.place();
-                    let mut registration = registration;
-                    registration.enroll(address.slot);
-                    let stream = Stream::new(registration, address.serial, naming, ends, now);
-                    self.ends.insert((stream.ends_at(), address));
-                    if let Some(place) = self.streams.get_mut(address.slot as usize) {
-                        *place = Some(Box::new(stream));
-                    }
-                    admitted.push((
-                        answer,
-                        Admission {
-                            address,
-                            fanned: self.fanned,
-                            abandon: Some(Arc::clone(&self.inbox)),
-                        },
-                    ));
+                Command::Admit { streams, answer } => {
+                    let admit = |stream| self.admit(stream, now);
+                    let admissions = streams.into_iter().map(admit).collect();
+                    admitted.push((answer, admissions));
                 }
                 Command::Attach {
                     address,
@@ -258,9 +240,9 @@ impl Table {
             }
         }
         self.record();
-        for (answer, admission) in admitted {
-            // If nobody waits any more, dropping the admission takes the stream out again.
-            let _ = answer.send(admission);
+        for (answer, admissions) in admitted {
+            // If nobody waits any more, dropping an admission takes its stream out again.
+            let _ = answer.send(admissions);
         }
 
         for work in work {
@@ -300,6 +282,26 @@ impl Table {
             return std::ops::ControlFlow::Break(());
         }
         std::ops::ControlFlow::Continue(())
+    }
+
+    fn admit(&mut self, admit: Admit, now: Instant) -> Admission {
+        let Admit {
+            mut registration,
+            naming,
+            ends,
+        } = admit;
+        let address = self.place();
+        registration.enroll(address.slot);
+        let stream = Stream::new(registration, address.serial, naming, ends, now);
+        self.ends.insert((stream.ends_at(), address));
+        if let Some(place) = self.streams.get_mut(address.slot as usize) {
+            *place = Some(Box::new(stream));
+        }
+        Admission {
+            address,
+            fanned: self.fanned,
+            abandon: Some(Arc::clone(&self.inbox)),
+        }
     }
 
     /// Lets `act` work on a stream, then does what the stream needs next.

@@ -14,7 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// decided before it written first); few enough that a publisher's request, and whatever else the store is asked, gets its turn
 /// between them. With 10,000 coming back at once, 64 bring them back as soon as 1,024 do, and what is live meanwhile takes
 /// half as long (99 %: 67 ms beside 171 ms on one core).
-const AT_A_TIME: usize = 64;
+pub(super) const AT_A_TIME: usize = 64;
 /// How many wait in line: what a small machine opens in half a minute, after which proxies would lose patience.
 const IN_LINE: usize = 32_768;
 

@@ -1,30 +1,25 @@
-//! Opening a stream: from a cursor that may be anything to a place in the log and the first words.
-//!
-//! The order of the steps is what makes it sound. The stream is admitted first: from there on nothing that is published
-//! passes it by. Then what was decided before is made durable, so that an id which the client is told proves what it has
-//! seen. Only then is its place looked up, and the response answered.
+//! Who wants a stream: their turn, their place in the registry, and the stream that [`opener`](super::opener) opens for them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::io::ReaderStream;
-use uuid::Uuid;
 
 use super::Hub;
+use super::opener::Wanted;
 use super::opening::Turn;
 use crate::auth;
 use crate::clock::Timestamp;
-use crate::events;
 use crate::fanout::{Admission, Piped};
-use crate::log::{Cursor, Position};
+use crate::log::Position;
 use crate::metrics::Shut;
 use crate::registry::NoPlace;
 use crate::sink::PIPE_BYTES;
-use crate::sse::{Bye, Connected, Frame, Framing, GapScope, Naming};
-use crate::store::{StartQuery, StoreError, Viewer};
+use crate::sse::{Bye, Frame, Framing, Naming};
+use crate::store::{StoreError, Viewer};
 use crate::stream::Opening;
 
 /// A client that has acknowledged nothing for so long gives its place to a new stream of the same user.
@@ -71,13 +66,14 @@ pub enum SubscribeError {
 /// A stream that is registered already: whatever is published from now on reaches it. Dropping it gives it up.
 #[derive(Debug)]
 pub struct Subscription {
-    admission: Admission,
-    naming: Naming,
-    frames: Vec<Frame>,
-    place: Position,
-    owes: bool,
-    counted: Position,
-    proven: bool,
+    pub(super) admission: Admission,
+    pub(super) naming: Naming,
+    /// Its first words.
+    pub(super) frames: Vec<Frame>,
+    pub(super) place: Position,
+    pub(super) owes: bool,
+    pub(super) counted: Position,
+    pub(super) proven: bool,
 }
 
 impl Hub {
@@ -155,7 +151,6 @@ impl Hub {
             NoPlace::Address => SubscribeError::AddressFull,
             NoPlace::Hub => SubscribeError::Full,
         })?;
-        let connection = registration.connection();
         let naming = if unnamed {
             Naming::Unnamed
         } else {
@@ -167,96 +162,26 @@ impl Hub {
         } else {
             (oldest, Bye::Reauth)
         };
-        let admission = hub
-            .fanout
-            .admit(registration, naming, ends)
-            .await
-            .ok_or(SubscribeError::Draining)?;
-        // Whoever is revoked from here on is found among the streams; who was revoked since their token was checked is
-        // found here.
-        let revocations = hub.authenticator.revocations();
-        if revocations.check(&user).is_err() {
-            return Err(SubscribeError::Revoked);
-        }
-
-        let head = admission.fanned;
-        let (cursor, foreign) = match cursor.map_or(Cursor::None, |text| hub.epoch.locate(&text)) {
-            Cursor::None => (None, false),
-            Cursor::At(position) if position <= head => (Some(position), false),
-            Cursor::At(_) | Cursor::Foreign => (None, true),
-        };
-        // What was decided before this stream was admitted is durable before the stream is told anything: whoever
-        // brings back an id from it has seen all that was undecided at or below that id.
-        hub.store.flush().await?;
-        let start = hub
-            .store
-            .start(StartQuery {
-                viewer: viewer.clone(),
-                cursor,
-                head,
-                replay_limit: hub.config.stream.replay_limit,
-                now,
-            })
-            .await?;
-        let gap = match (foreign, start.gap) {
-            (true, _) => Some(GapScope::Epoch),
-            (false, true) => Some(GapScope::Inbox),
-            (false, false) => None,
-        };
-        match gap {
-            Some(GapScope::Epoch) => tracing::warn!(
-                event = events::STREAM_GAP,
-                scope = "epoch",
-                user = %viewer.user,
-                "a stream came with a cursor that is not of this log"
-            ),
-            Some(GapScope::Inbox) => tracing::info!(
-                event = events::STREAM_GAP,
-                scope = "inbox",
-                user = %viewer.user,
-                "a stream came with a cursor from too long ago"
-            ),
-            None => {}
-        }
-        let place = if gap.is_some() { head } else { start.place };
-        let id = hub.epoch.event_id(place).to_string();
-        let mut frames = vec![Frame::connected(
-            Connected {
-                retry: self.reconnect_delay(connection),
-                id: gap.is_none().then(|| id.clone()),
-                user: &viewer.user,
-                roles: &viewer.roles,
-                connection,
-                recovered: gap.is_none() && (cursor.is_some() || place < head),
-                broadcasts_missed: start.broadcasts_missed && !foreign,
-                heartbeat: hub.config.stream.heartbeat,
-            },
-            now,
-        )];
-        if let Some(scope) = gap {
-            frames.push(Frame::gap(id, scope, now));
-        }
-        frames.push(Frame::status(start.unread, now));
-        Ok(Subscription {
-            admission,
+        let (answer, opened) = oneshot::channel();
+        let wanted = Wanted {
+            registration,
+            viewer,
             naming,
-            frames,
-            place,
-            owes: start.owes || foreign,
-            counted: head,
-            proven: cursor.is_some() && gap.is_none(),
-        })
-    }
-
-    /// Drawn for each stream, so that clients that lost one server together do not come back together.
-    fn reconnect_delay(&self, connection: Uuid) -> Duration {
-        let stream = &self.0.config.stream;
-        let span = stream
-            .retry_max
-            .saturating_sub(stream.retry_min)
-            .as_millis();
-        let drawn = connection.as_u128() % span.max(1);
-        stream.retry_min + Duration::from_millis(u64::try_from(drawn).unwrap_or(0))
+            ends,
+            cursor,
+            now,
+            answer,
+        };
+        // Whatever is left of it when the hub stops is dropped.
+        let draining = |_| SubscribeError::Draining;
+        hub.wanted.send(wanted).await.map_err(draining)?;
+        let subscription = opened.await.map_err(|_| SubscribeError::Draining)??;
+        // Whoever is revoked from its admission on is found among the streams; who was revoked between the check of their
+        // token and that is found here.
+        match hub.authenticator.revocations().check(&user) {
+            Ok(()) => Ok(subscription),
+            Err(_) => Err(SubscribeError::Revoked),
+        }
     }
 }
 

@@ -83,10 +83,6 @@ impl Bounds {
     }
 }
 
-/// Whether accepted sockets have the options of the socket that listens. Linux copies them (`sk_clone_lock`), which saves
-/// six calls for each connection.
-const INHERITED: bool = cfg!(target_os = "linux");
-
 /// What each socket gets.
 #[derive(Clone, Copy, Debug)]
 struct SocketOptions {
@@ -157,6 +153,7 @@ impl Acceptor {
 
     /// Accepts for ever.
     pub(crate) async fn run(&self, listener: &TcpListener) -> Infallible {
+        // Linux gives each new connection a copy of these, which saves six calls.
         SocketOptions::tell_of(self.options.apply(&SockRef::from(listener)));
         let mut failing = false;
         loop {
@@ -183,8 +180,9 @@ impl Acceptor {
     }
 
     fn admit(&self, socket: TcpStream, peer: SocketAddr) {
-        if !INHERITED {
-            SocketOptions::tell_of(self.options.apply(&SockRef::from(&socket)));
+        let options = SockRef::from(&socket);
+        if !self.options.are_on(&options) {
+            SocketOptions::tell_of(self.options.apply(&options));
         }
         let address = peer.ip();
         let place = if self.proxies.trusts(address) {
@@ -287,6 +285,17 @@ impl SocketOptions {
         #[cfg(target_os = "linux")]
         socket.set_tcp_user_timeout(Some(self.unacknowledged))?;
         Ok(())
+    }
+
+    /// Whether a socket has them from the one that listens. Who connected before that one had them has not.
+    fn are_on(self, socket: &SockRef<'_>) -> bool {
+        #[cfg(target_os = "linux")]
+        let inherited = socket
+            .tcp_user_timeout()
+            .is_ok_and(|set| set == Some(self.unacknowledged));
+        #[cfg(not(target_os = "linux"))]
+        let inherited = false;
+        inherited
     }
 
     fn tell_of(applied: io::Result<()>) {

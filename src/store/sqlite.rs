@@ -23,6 +23,7 @@
 //! | `delivery_log.rs` | what became of each recipient, for whoever asks |
 //! | `waiting.rs` | what is owed, and claims that are taken back by hand |
 //! | `diagnosis.rs`, `invariants.rs` | what the store says about itself |
+//! | `beginning.rs` | where streams begin, and what is written before they do |
 //! | `pages.rs` | the log as one viewer sees it |
 //! | `prune.rs` | what is older than it is kept, and how it goes |
 //! | `inbox.rs` | what is in whose inbox, as it is listed |
@@ -31,6 +32,7 @@
 //! | `threads.rs` | how work gets to a thread, and how it ends |
 
 mod accepting;
+mod beginning;
 mod claims;
 mod copy;
 mod deliveries;
@@ -383,37 +385,8 @@ impl Store for SqliteStore {
         .boxed()
     }
 
-    fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>> {
-        async move {
-            let asked = query.clone();
-            let beginning = self.readers.ask(move |c| pages::start(c, &asked)).await?;
-            let (first_visit, reopened) = (beginning.first_visit, beginning.reopened);
-            let unproven = beginning.unproven;
-            if first_visit.is_none() && !reopened && !unproven {
-                return Ok(beginning.start);
-            }
-            let (viewer, place, now) = (query.viewer.clone(), beginning.start.place, query.now);
-            let head = query.head;
-            self.write(move |c| {
-                if let Some(first) = first_visit {
-                    reading::visit(c, &viewer.user, first)?;
-                }
-                if reopened {
-                    deliveries::settle_reopened(c, &pages::keys(&viewer), place, now)?;
-                }
-                if unproven {
-                    deliveries::leave_owed(c, &pages::own_key(&viewer), head)?;
-                }
-                Ok(())
-            })
-            .await?;
-            if !reopened {
-                return Ok(beginning.start);
-            }
-            let settled = self.readers.ask(move |c| pages::start(c, &query)).await?;
-            Ok(settled.start)
-        }
-        .boxed()
+    fn start(&self, queries: Vec<StartQuery>) -> BoxFuture<'_, Vec<Result<Start, StoreError>>> {
+        beginning::start(self, queries.into()).boxed()
     }
 
     fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {

@@ -27,8 +27,8 @@ use campanile::log::Position;
 use campanile::notification::{Kind, Notification};
 use campanile::store::sqlite::{SqliteOptions, SqliteStore};
 use campanile::store::{
-    Asked, Missed, Opened, PageQuery, Placed, Retention, RetrySchedule, StartQuery, Store,
-    Verdicts, Viewer,
+    Asked, Missed, Opened, PageQuery, Placed, Retention, RetrySchedule, Start, StartQuery, Store,
+    StoreError, Verdicts, Viewer,
 };
 use tempfile::TempDir;
 use uuid::Uuid;
@@ -155,6 +155,19 @@ fn everything(viewer: Viewer, upto: u64) -> PageQuery {
         limit: 1_000,
         max_bytes: usize::MAX,
         now: Timestamp::now(),
+    }
+}
+
+/// A stream that begins alone.
+trait StartOne {
+    async fn start_one(&self, query: StartQuery) -> Result<Start, StoreError>;
+}
+
+impl<S: Store + ?Sized> StartOne for S {
+    async fn start_one(&self, query: StartQuery) -> Result<Start, StoreError> {
+        let mut starts = self.start(vec![query]).await;
+        assert_eq!(starts.len(), 1, "as many answers as queries");
+        starts.remove(0)
     }
 }
 

@@ -111,8 +111,11 @@ impl Store for Faulty {
         self.unless(Call::Flush, || self.store.flush())
     }
 
-    fn start(&self, query: StartQuery) -> BoxFuture<'_, Result<Start, StoreError>> {
-        self.unless(Call::Start, || self.store.start(query))
+    fn start(&self, queries: Vec<StartQuery>) -> BoxFuture<'_, Vec<Result<Start, StoreError>>> {
+        let asked = queries.len();
+        let all = self.unless(Call::Start, || self.store.start(queries).map(Ok).boxed());
+        all.map(move |all| all.unwrap_or_else(|error| vec![Err(error); asked]))
+            .boxed()
     }
 
     fn page(&self, query: PageQuery) -> BoxFuture<'_, Result<Page, StoreError>> {

@@ -1,11 +1,14 @@
 //! Keys at a URL: fetched, changed, withdrawn, and an issuer that is down.
 
+use std::io::ErrorKind;
 use std::time::Duration;
 
 use campanile::clock::Timestamp;
 use campanile::config::Issuer;
 use jsonwebtoken::Algorithm;
 use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
 
 use super::REALM;
 use crate::support::{JwksServer, Open, SigningKey, TestHub, jwks, soon};
@@ -20,11 +23,15 @@ fn claims() -> Value {
 }
 
 async fn hub(server: &JwksServer, refresh: Duration) -> TestHub {
+    hub_of(&server.url, refresh).await
+}
+
+async fn hub_of(url: &str, refresh: Duration) -> TestHub {
     TestHub::with(|config| {
         config.auth.jwks_refresh = refresh;
         config.auth.issuers = vec![Issuer {
             issuer: Some(REALM.to_owned()),
-            jwks_url: Some(server.url.clone()),
+            jwks_url: Some(url.to_owned()),
             audience: vec!["campanile".to_owned()],
             ..Issuer::default()
         }];
@@ -137,5 +144,48 @@ async fn while_an_issuer_was_never_reached_its_users_are_told_to_come_back_and_o
     until(&hub, &token, 200).await;
     let stream = hub.open_stream(&token, Open::default()).await;
     assert_eq!(stream.connected.data["userId"], "42");
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn streams_that_wait_for_an_issuer_keep_nobody_elses_waiting() {
+    let known = key("known");
+    let issuer = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let url = format!("http://{}/keys", issuer.local_addr().expect("an address"));
+    let keys = jwks(&[&known]);
+    // It answers once. Whoever asks again is kept.
+    let publishing = tokio::spawn(async move {
+        let (mut first, _) = issuer.accept().await.expect("a hub");
+        let answer = format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{keys}",
+            keys.len()
+        );
+        first.write_all(answer.as_bytes()).await.expect("an answer");
+        first.shutdown().await.expect("its end");
+        let mut kept = Vec::new();
+        while let Ok((socket, _)) = issuer.accept().await {
+            kept.push(socket);
+        }
+    });
+    let hub = hub_of(&url, NEVER).await;
+    until(&hub, &known.sign(&claims()), 200).await;
+    // Far more than are opened at a time.
+    let stranger = key("made-up").sign(&claims());
+    let mut waiting = Vec::new();
+    for _ in 0..200 {
+        let mut socket = TcpStream::connect(hub.addr()).await.expect("a connection");
+        let head = format!(
+            "GET /notifications/stream HTTP/1.1\r\nhost: hub\r\nauthorization: Bearer {stranger}\r\n\r\n"
+        );
+        socket.write_all(head.as_bytes()).await.expect("a request");
+        waiting.push(socket);
+    }
+    let mut stream = hub.stream("42", &[]).await;
+    for socket in &waiting {
+        let read = socket.try_read(&mut [0; 1]);
+        assert!(read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
+    }
+    publishing.abort();
+    drop(waiting);
     hub.stop().await;
 }

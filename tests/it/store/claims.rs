@@ -153,12 +153,12 @@ async fn what_was_not_acknowledged_is_owed_again_and_a_later_place_settles_it(pl
     assert_eq!(store.counts().await.expect("counts").owed, 2);
     // The client comes back with a place between.
     store
-        .start(begin(viewer("42", &[]), Some(3), 5))
+        .start_one(begin(viewer("42", &[]), Some(3), 5))
         .await
         .expect("a start");
     assert_eq!(store.counts().await.expect("counts").owed, 1);
     let start = store
-        .start(begin(viewer("42", &[]), Some(5), 5))
+        .start_one(begin(viewer("42", &[]), Some(5), 5))
         .await
         .expect("a start");
     assert!(!start.owes);

@@ -163,7 +163,7 @@ async fn holds(place: &dyn Place, plan: &Plan) {
     }
     if let Some(before) = visit {
         let start = begin(ann(), None, before as u64);
-        store.start(start).await.expect("a first visit");
+        store.start_one(start).await.expect("a first visit");
     }
     if !late.is_empty() {
         stored(&*store, late.to_vec()).await;

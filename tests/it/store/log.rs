@@ -296,7 +296,7 @@ async fn pruning_goes_in_steps_and_raises_the_floor_of_its_kind_alone(place: &dy
     for _ in 0..4 {
         starts.push(prune_all(&*store, 2).await);
         let start = store
-            .start(begin(viewer("42", &["ADMIN"]), Some(2), 5))
+            .start_one(begin(viewer("42", &["ADMIN"]), Some(2), 5))
             .await;
         let start = start.expect("a start");
         starts.push(usize::from(start.broadcasts_missed) * 10 + usize::from(start.gap));

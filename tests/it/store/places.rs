@@ -15,10 +15,11 @@ on_every_store!(
     a_mark_settles_it_too,
     a_place_that_was_told_before_what_is_owed_was_sent_settles_nothing,
     a_cursor_settles_nothing_that_was_simply_owed,
+    streams_that_begin_together_are_answered_each_in_its_place_and_their_visits_are_kept,
 );
 
 async fn started(store: &dyn Store, query: StartQuery) -> Start {
-    store.start(query).await.expect("a start")
+    store.start_one(query).await.expect("a start")
 }
 
 async fn a_stream_begins_at_its_cursor_or_else_the_users_mark_or_else_the_head(place: &dyn Place) {
@@ -189,4 +190,35 @@ async fn a_cursor_settles_nothing_that_was_simply_owed(place: &dyn Place) {
     let open = store.owed(everything(viewer("42", &[]), 4)).await;
     let open = open.expect("a page").entries;
     assert_eq!(open[0].entry.position, Position(4));
+}
+
+async fn streams_that_begin_together_are_answered_each_in_its_place_and_their_visits_are_kept(
+    place: &dyn Place,
+) {
+    {
+        let store = after_a_crash(place).await;
+        let crew = |name: &str, cursor, head| begin(viewer(name, &["ADMIN"]), cursor, head);
+        let starts = store
+            .start(vec![
+                // Twice the same first visit, one that settles what a crash had re-opened, and one that only looks.
+                crew("9", None, 1),
+                crew("9", None, 3),
+                begin(viewer("42", &[]), Some(3), 3),
+                crew("8", Some(2), 3),
+            ])
+            .await;
+        let begun: Vec<(u64, bool)> = starts
+            .into_iter()
+            .map(|start| start.expect("a start"))
+            .map(|start| (start.place.0, start.owes))
+            .collect();
+        assert_eq!(begun, [(1, false), (3, false), (3, false), (2, false)]);
+        assert!(store.start(Vec::new()).await.is_empty());
+        store.close().await;
+    }
+    let store = place.open().store;
+    for (name, expected) in [("9", 1), ("42", 3), ("8", 2)] {
+        let again = started(&*store, begin(viewer(name, &[]), None, 3)).await;
+        assert_eq!(again.place, Position(expected), "{name}");
+    }
 }

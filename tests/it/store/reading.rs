@@ -57,14 +57,20 @@ async fn an_inbox_begins_with_the_first_stream_but_for_what_is_by_name(place: &d
     let me = || viewer("42", &["ADMIN"]);
     assert_eq!(unread(&*store, me()).await, exactly(1));
     // The first stream with a cursor counts from the head all the same, but goes on from its cursor.
-    let start = store.start(begin(me(), Some(1), 4)).await.expect("a start");
+    let start = store
+        .start_one(begin(me(), Some(1), 4))
+        .await
+        .expect("a start");
     assert_eq!((start.place, start.unread), (Position(1), exactly(1)));
     stored(&*store, all()).await;
     assert_eq!(unread(&*store, me()).await, exactly(4));
     store.close().await;
 
     let store = place.open().store;
-    let again = store.start(begin(me(), None, 8)).await.expect("a start");
+    let again = store
+        .start_one(begin(me(), None, 8))
+        .await
+        .expect("a start");
     assert_eq!((again.place, again.unread), (Position(1), exactly(4)));
 }
 
@@ -75,7 +81,10 @@ async fn a_stream_begins_with_what_is_unread(place: &dyn Place) {
     let me = || viewer("42", &[]);
     assert_eq!(read(&*store, me(), &mine[1]).await, Marked::Changed);
     for cursor in [None, Some(0), Some(3)] {
-        let start = store.start(begin(me(), cursor, 3)).await.expect("a start");
+        let start = store
+            .start_one(begin(me(), cursor, 3))
+            .await
+            .expect("a start");
         assert_eq!(start.unread, exactly(2), "{cursor:?}");
     }
 }

@@ -132,7 +132,7 @@ async fn who_has_failed_is_sent_it_on_return(place: &dyn Place) {
     decided(&*store, owed(1, user("42"))).await;
     assert_eq!(counts(&*store).await.failed, 1);
     assert_eq!(open(&*store, "42").await, [1]);
-    let start = store.start(begin(viewer("42", &[]), None, 1)).await;
+    let start = store.start_one(begin(viewer("42", &[]), None, 1)).await;
     assert!(start.expect("a start").owes);
 
     decided(&*store, sent(1, user("42"))).await;
@@ -141,7 +141,7 @@ async fn who_has_failed_is_sent_it_on_return(place: &dyn Place) {
         (counts(&*store).await.failed, counts(&*store).await.owed),
         (0, 0)
     );
-    let start = store.start(begin(viewer("42", &[]), None, 1)).await;
+    let start = store.start_one(begin(viewer("42", &[]), None, 1)).await;
     assert!(!start.expect("a start").owes);
 }
 
@@ -172,13 +172,13 @@ async fn what_has_expired_is_not_asked_for(place: &dyn Place) {
     stored(&*store, vec![brief]).await;
     decided(&*store, owed(1, user("42"))).await;
     let later = when_due().saturating_add(A_MINUTE);
-    let before = store.start(begin(viewer("42", &[]), None, 1)).await;
+    let before = store.start_one(begin(viewer("42", &[]), None, 1)).await;
     assert!(before.expect("a start").owes);
     let late = StartQuery {
         now: later,
         ..begin(viewer("42", &[]), None, 1)
     };
-    assert!(!store.start(late).await.expect("a start").owes);
+    assert!(!store.start_one(late).await.expect("a start").owes);
     let page = PageQuery {
         now: later,
         ..everything(viewer("42", &[]), 1)
@@ -249,7 +249,10 @@ async fn verdicts_survive_a_restart_and_never_go_back(place: &dyn Place) {
     assert_eq!(opened.log.settled, Position(2));
     assert_eq!(open(&*opened.store, "42").await, [2]);
     for (name, mark) in [("42", 2), ("7", 3)] {
-        let start = opened.store.start(begin(viewer(name, &[]), None, 3)).await;
+        let start = opened
+            .store
+            .start_one(begin(viewer(name, &[]), None, 3))
+            .await;
         assert_eq!(start.expect("a start").place, Position(mark), "{name}");
     }
 }
