@@ -11,6 +11,7 @@ mod error;
 mod issuer;
 mod jwks;
 mod keys;
+mod known;
 mod nextauth;
 mod revocations;
 mod scope;
@@ -33,8 +34,9 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::error::AuthError;
 pub use self::issuer::IssuerError;
-use self::issuer::{Checked, Issuer};
+use self::issuer::{Checked, Issuer, Verified};
 pub use self::keys::{KEY_PREFIX, KeyRing, StoredKey, new_key};
+use self::known::Known;
 use self::nextauth::Sessions;
 pub use self::nextauth::{MAX_SESSION_BYTES, MAX_SESSION_CHUNKS, SessionError};
 pub use self::revocations::Revocations;
@@ -142,6 +144,7 @@ pub struct Authenticator {
     role_scopes: BTreeMap<Arc<str>, Scopes>,
     /// The SHA-256 of the cron secret's text, if there is one.
     cron: Option<[u8; 32]>,
+    known: Known,
     tickets: Tickets,
     revocations: Revocations,
 }
@@ -162,6 +165,7 @@ impl Authenticator {
             audience: config.audience.clone(),
             role_scopes: role_scopes.collect(),
             cron: None,
+            known: Known::default(),
             tickets: Tickets::default(),
             revocations: Revocations::default(),
         }
@@ -228,6 +232,14 @@ impl Authenticator {
     /// # Errors
     /// Why it is not accepted.
     pub fn token(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        match self.api_key(token)? {
+            Some(caller) => Ok(caller),
+            None => self.caller(&self.verify(token, now)?.checked),
+        }
+    }
+
+    /// Whose API key it is; none if it is not one.
+    fn api_key(&self, token: &str) -> Result<Option<Caller>, AuthError> {
         if token.is_empty() {
             return Err(AuthError::Missing);
         }
@@ -235,10 +247,9 @@ impl Authenticator {
             return Err(AuthError::Malformed);
         }
         if token.starts_with(KEY_PREFIX) {
-            self.keys.caller(token)
-        } else {
-            self.jwt(token, now)
+            return self.keys.caller(token).map(Some);
         }
+        Ok(None)
     }
 
     /// A ticket for one stream of this caller's, good for [`TICKET_LIFETIME`] and no longer than their token.
@@ -267,14 +278,31 @@ impl Authenticator {
     /// # Errors
     /// Why it is not accepted.
     pub async fn authenticate(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
-        match self.token(token, now) {
-            Err(AuthError::UnknownKeyId | AuthError::KeysUnavailable) => {}
-            outcome => return outcome,
+        match self.api_key(token)? {
+            Some(caller) => Ok(caller),
+            None => self.caller(&self.verify_with_latest_keys(token, now).await?.checked),
         }
-        let (_, issuers) = self.may_be_from(token)?;
-        let sets = issuers.filter_map(Issuer::jwks);
-        join_all(sets.map(|jwks| jwks.look_again())).await;
-        self.token(token, now)
+    }
+
+    /// The same for credentials that come again and again: of a token that was found right lately, only that is checked which
+    /// can have changed since.
+    ///
+    /// # Errors
+    /// Why it is not accepted.
+    pub async fn recognise(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+        if let Some(caller) = self.api_key(token)? {
+            return Ok(caller);
+        }
+        if let Some(known) = self.known.find(token) {
+            let issuer = self.all_issuers().nth(known.by);
+            if issuer.is_some_and(|issuer| issuer.still_has_keys_of(&known)) {
+                return self.caller(known.at(self.leeway, now)?);
+            }
+        }
+        let verified = self.verify_with_latest_keys(token, now).await?;
+        let caller = self.caller(&verified.checked)?;
+        self.known.remember(token, verified);
+        Ok(caller)
     }
 
     /// The cookies that may hold a site's session, those first that are believed first.
@@ -298,7 +326,7 @@ impl Authenticator {
             return self.authenticate(session, now).await;
         }
         let checked = sessions.check(cookie, session, self.leeway, now)?;
-        self.caller(checked)
+        self.caller(&checked)
     }
 
     /// What fetches the keys of other issuers, for whoever runs it: none if no issuer has its keys at a URL.
@@ -315,7 +343,7 @@ impl Authenticator {
     fn may_be_from(
         &self,
         token: &str,
-    ) -> Result<(Header, impl Iterator<Item = &Issuer>), AuthError> {
+    ) -> Result<(Header, impl Iterator<Item = (usize, &Issuer)>), AuthError> {
         #[derive(Deserialize)]
         struct Named {
             #[serde(default)]
@@ -332,19 +360,42 @@ impl Authenticator {
         let name = named.iss.as_str().map(str::to_owned);
         let is_known = |issuer: &Issuer| issuer.is_called(name.as_deref());
         let known = self.issuers.iter().any(is_known);
-        let all = std::iter::once(&self.own).chain(&self.issuers);
-        let issuers = all.filter(move |issuer| {
+        let issuers = self.all_issuers().enumerate().filter(move |(_, issuer)| {
             issuer.may_be(name.as_deref()) && (!known || issuer.is_called(name.as_deref()))
         });
         Ok((header, issuers))
     }
 
-    fn jwt(&self, token: &str, now: Timestamp) -> Result<Caller, AuthError> {
+    /// What the token says. Where an issuer's keys have to be fetched for it, that is waited for.
+    async fn verify_with_latest_keys(
+        &self,
+        token: &str,
+        now: Timestamp,
+    ) -> Result<Verified, AuthError> {
+        match self.verify(token, now) {
+            Err(AuthError::UnknownKeyId | AuthError::KeysUnavailable) => {}
+            outcome => return outcome,
+        }
+        let (_, issuers) = self.may_be_from(token)?;
+        let sets = issuers.filter_map(|(_, issuer)| issuer.jwks());
+        join_all(sets.map(|jwks| jwks.look_again())).await;
+        self.verify(token, now)
+    }
+
+    fn all_issuers(&self) -> impl Iterator<Item = &Issuer> {
+        std::iter::once(&self.own).chain(&self.issuers)
+    }
+
+    /// What the token says, and which of [all issuers](Self::all_issuers) has signed it.
+    fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, AuthError> {
         let (header, issuers) = self.may_be_from(token)?;
         let mut error = AuthError::Issuer;
-        for issuer in issuers {
+        for (index, issuer) in issuers {
             match issuer.check(token, &header, self.leeway, now) {
-                Ok(checked) => return self.caller(checked),
+                Ok(mut verified) => {
+                    verified.by = index;
+                    return Ok(verified);
+                }
                 // Another one that names no issuer may have signed it.
                 Err(
                     other @ (AuthError::Algorithm
@@ -359,7 +410,7 @@ impl Authenticator {
     }
 
     /// With the scopes that their roles give them, unless they were revoked since.
-    fn caller(&self, checked: Checked) -> Result<Caller, AuthError> {
+    fn caller(&self, checked: &Checked) -> Result<Caller, AuthError> {
         self.revocations.check(&checked.user)?;
         let roles = checked.user.roles.iter();
         let by_role = roles.filter_map(|role| self.role_scopes.get(role));
@@ -368,9 +419,9 @@ impl Authenticator {
             .chain(checked.scopes.list())
             .collect();
         Ok(Caller::User {
-            user: checked.user,
+            user: checked.user.clone(),
             scopes,
-            publisher: checked.publisher,
+            publisher: Arc::clone(&checked.publisher),
         })
     }
 

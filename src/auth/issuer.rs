@@ -76,11 +76,60 @@ enum Audience {
 }
 
 /// What a token says of whoever presents it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Checked {
     pub(super) user: User,
     pub(super) scopes: Scopes,
     pub(super) publisher: Arc<str>,
+}
+
+/// A token that its issuer has signed, and that is meant for this hub: whenever it was looked at.
+pub(super) struct Verified {
+    pub(super) checked: Checked,
+    /// Which of the authenticator's issuers it is.
+    pub(super) by: usize,
+    lasts: Validity,
+    /// The keys it was checked with, where the issuer may change them.
+    fetched: Option<Arc<Vec<VerificationKey>>>,
+}
+
+impl Verified {
+    /// Whether it may be used at this moment.
+    pub(super) fn at(&self, leeway: Duration, now: Timestamp) -> Result<&Checked, AuthError> {
+        self.lasts.at(leeway, now).map(|()| &self.checked)
+    }
+}
+
+/// From when to when a token may be used.
+#[derive(Clone, Copy)]
+pub(super) struct Validity {
+    not_before: Option<Timestamp>,
+    expires_at: Timestamp,
+}
+
+impl Validity {
+    fn of(claims: &Claims) -> Result<Self, AuthError> {
+        let expires_at = claims.get("exp").and_then(claims::moment);
+        let expires_at = expires_at.ok_or(AuthError::Claim("exp"))?;
+        let not_before = match claims.get("nbf") {
+            None => None,
+            Some(moment) => Some(claims::moment(moment).ok_or(AuthError::Claim("nbf"))?),
+        };
+        Ok(Self {
+            not_before,
+            expires_at,
+        })
+    }
+
+    fn at(self, leeway: Duration, now: Timestamp) -> Result<(), AuthError> {
+        if now >= self.expires_at.saturating_add(leeway) {
+            return Err(AuthError::Expired);
+        }
+        match self.not_before {
+            Some(moment) if now.saturating_add(leeway) < moment => Err(AuthError::NotYetValid),
+            _ => Ok(()),
+        }
+    }
 }
 
 impl Issuer {
@@ -161,10 +210,15 @@ impl Issuer {
         header: &Header,
         leeway: Duration,
         now: Timestamp,
-    ) -> Result<Checked, AuthError> {
-        let claims = self.claims(token, header)?;
+    ) -> Result<Verified, AuthError> {
+        let fetched = match &self.keys {
+            Keys::Fixed(_) => None,
+            Keys::Fetched(jwks) => Some(jwks.keys().ok_or(AuthError::KeysUnavailable)?),
+        };
+        let claims = self.claims(token, header, fetched.as_deref())?;
         self.is_meant(&claims)?;
-        let expires_at = lasts(&claims, leeway, now)?;
+        let lasts = Validity::of(&claims)?;
+        lasts.at(leeway, now)?;
         let subject = claims::at(&claims, &self.user_claim);
         let missing = match self.user_claim.as_str() {
             "sub" => AuthError::Claim("sub"),
@@ -177,27 +231,46 @@ impl Issuer {
         let scopes = claims::texts(claims::at(&claims, &self.scope_claim));
         let scopes = scopes.flat_map(str::split_whitespace);
         let issuer = self.name.as_deref().unwrap_or(UNNAMED);
-        Ok(Checked {
+        let checked = Checked {
             scopes: scopes.filter_map(self.scope_words).collect(),
             publisher: format!("user:{issuer}/{id}").into(),
             user: User {
                 id,
                 roles,
-                expires_at,
+                expires_at: lasts.expires_at,
                 issued_at: issued_at(&claims),
             },
+        };
+        Ok(Verified {
+            checked,
+            by: 0,
+            lasts,
+            fetched,
         })
     }
 
-    /// The claims, by the key that the token names; if it names none, by the first that it turns out to be.
-    fn claims(&self, token: &str, header: &Header) -> Result<Claims, AuthError> {
-        let fetched;
-        let keys = match &self.keys {
-            Keys::Fixed(keys) => keys,
-            Keys::Fetched(jwks) => {
-                fetched = jwks.keys().ok_or(AuthError::KeysUnavailable)?;
-                &*fetched
+    /// Whether the keys that this was checked with are the ones it has now.
+    pub(super) fn still_has_keys_of(&self, verified: &Verified) -> bool {
+        match (&self.keys, &verified.fetched) {
+            (Keys::Fixed(_), None) => true,
+            (Keys::Fetched(jwks), Some(then)) => {
+                jwks.keys().is_some_and(|now| Arc::ptr_eq(&now, then))
             }
+            _ => false,
+        }
+    }
+
+    /// The claims, by the key that the token names; if it names none, by the first that it turns out to be.
+    fn claims(
+        &self,
+        token: &str,
+        header: &Header,
+        fetched: Option<&Vec<VerificationKey>>,
+    ) -> Result<Claims, AuthError> {
+        let keys = match (&self.keys, fetched) {
+            (_, Some(fetched)) => fetched,
+            (Keys::Fixed(keys), None) => keys,
+            (Keys::Fetched(_), None) => return Err(AuthError::KeysUnavailable),
         };
         let mut error = AuthError::UnknownKeyId;
         for key in keys {
@@ -249,18 +322,8 @@ pub(super) fn lasts(
     leeway: Duration,
     now: Timestamp,
 ) -> Result<Timestamp, AuthError> {
-    let expires_at = claims.get("exp").and_then(claims::moment);
-    let expires_at = expires_at.ok_or(AuthError::Claim("exp"))?;
-    if now >= expires_at.saturating_add(leeway) {
-        return Err(AuthError::Expired);
-    }
-    if let Some(not_before) = claims.get("nbf") {
-        let not_before = claims::moment(not_before).ok_or(AuthError::Claim("nbf"))?;
-        if now.saturating_add(leeway) < not_before {
-            return Err(AuthError::NotYetValid);
-        }
-    }
-    Ok(expires_at)
+    let validity = Validity::of(claims)?;
+    validity.at(leeway, now).map(|()| validity.expires_at)
 }
 
 impl Keys {

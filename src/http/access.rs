@@ -278,7 +278,11 @@ impl Gate {
         let caller = match &credential {
             Credential::Ticket(ticket) => authenticator.redeem_ticket(ticket, now),
             Credential::Bearer(token) | Credential::InUrl(token) | Credential::Cookie(token) => {
-                authenticator.authenticate(token, now).await
+                match self.access {
+                    // One request for as long as the stream is open, and all of them at once after a restart.
+                    Access::Stream => authenticator.authenticate(token, now).await,
+                    _ => authenticator.recognise(token, now).await,
+                }
             }
             Credential::Session { name, value } => authenticator.session(name, value, now).await,
         }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use campanile::auth::{AuthError, Authenticator, Caller, Scope, Scopes, Secret};
+use campanile::auth::{AuthError, Authenticator, Caller, Mint, Scope, Scopes, Secret};
 use campanile::clock::Timestamp;
 use campanile::config::{Auth, Config, Issuer, SigningAlgorithm};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
@@ -546,4 +546,56 @@ fn algorithms_that_are_not_configured_are_refused() {
     );
     let leeway = Auth::default().leeway;
     assert_eq!(leeway, Duration::from_secs(5));
+}
+
+#[tokio::test]
+async fn a_token_that_is_known_already_is_held_to_its_time_like_any_other() {
+    let authenticator = hub().authenticator();
+    let token = RSA.sign(&claims(json!({"nbf": NOW_SECONDS})));
+    let minute = Duration::from_secs(60);
+    let (before, after) = (
+        Timestamp::from_millis(NOW.as_millis() - 120_000),
+        NOW.saturating_add(minute * 3),
+    );
+    for (moment, refused) in [
+        (before, Some(AuthError::NotYetValid)),
+        (NOW, None),
+        (before, Some(AuthError::NotYetValid)),
+        (NOW.saturating_add(minute / 2), None),
+        (after, Some(AuthError::Expired)),
+        (NOW, None),
+    ] {
+        let caller = authenticator.recognise(&token, moment).await;
+        assert_eq!(caller.err(), refused, "at {moment:?}");
+        // Nobody else's token is taken for it.
+        let (message, signature) = token.rsplit_once('.').expect("three parts");
+        let other = if signature.starts_with('A') { 'B' } else { 'A' };
+        let forged = format!("{message}.{other}{}", &signature[1..]);
+        let forged = authenticator.recognise(&forged, NOW).await;
+        assert_eq!(forged, Err(AuthError::BadSignature));
+    }
+}
+
+#[tokio::test]
+async fn more_tokens_than_are_remembered_are_all_recognised_as_whose_they_are() {
+    let authenticator = Hub::new().authenticator();
+    let mint = |n: usize| Mint {
+        user: n.to_string(),
+        roles: Vec::new(),
+        scopes: Scopes::default(),
+        ttl: Duration::from_secs(60),
+    };
+    let tokens: Vec<String> = (0..2_000)
+        .map(|n| authenticator.mint(mint(n), NOW))
+        .collect();
+    // One that is used all the time, between others that are used twice.
+    for round in 0..2 {
+        for (n, token) in tokens.iter().enumerate() {
+            for (n, token) in [(n, token), (0, &tokens[0])] {
+                let caller = authenticator.recognise(token, NOW).await.expect("a caller");
+                let user = caller.user().expect("a user");
+                assert_eq!(*user.id, *n.to_string(), "round {round}");
+            }
+        }
+    }
 }
