@@ -117,7 +117,8 @@ impl Frame {
     }
 
     /// A notification or broadcast; `id` is none for one that is behind the stream's cursor.
-    pub(crate) fn notification(id: Option<String>, entry: &Entry) -> Self {
+    #[doc(hidden)] // for benches/steps
+    pub fn notification(id: Option<String>, entry: &Entry) -> Self {
         let json = notification_json(entry.id, entry.created_at, &entry.body);
         Self::new("notification", id, json)
     }
@@ -212,7 +213,8 @@ impl Frame {
     }
 
     /// The bytes for streams of this kind; encoded at the first call, shared afterwards.
-    pub(crate) fn bytes(&self, naming: Naming, framing: Framing) -> &Bytes {
+    #[doc(hidden)] // for benches/steps
+    pub fn bytes(&self, naming: Naming, framing: Framing) -> &Bytes {
         let encoded = match naming {
             Naming::Named => self.named.get_or_init(|| self.encode(Some(self.name))),
             Naming::Unnamed => self.unnamed.get_or_init(|| self.encode(None)),

@@ -122,6 +122,16 @@ def against_floor(row, title, figure):
         beside_floor="value")
 
 
+def wire(row, together, alone):
+    """The text is the same for all, what is written around it is not; and a server may put several texts into one event."""
+    def of(run):
+        return run["wireBytesPerDelivery"]
+    return Row(
+        row, "Bytes on the wire per delivery: saturated (1,000 streams), at 100 a second", (together, alone),
+        {"together": ((together,), of), "alone": ((alone,), of)},
+        lambda cell, _: f"{size(cell['together'])}, {size(cell['alone'])}")
+
+
 def users(cell, _):
     batches = f"; {number(cell['batched'])} in batches of {BATCH}" if "batched" in cell else ""
     return number(cell["single"]) + batches
@@ -146,6 +156,7 @@ ROWS = {row.number: row for row in [
     Row(7, "10,000 streams connecting at once", ("connect",),
         {"seconds": (("connect",), lambda run: run["connectSeconds"])},
         lambda cell, _: seconds(cell["seconds"])),
+    wire(8, "broadcast-1000", "paced"),
 ]}
 
 

@@ -87,10 +87,20 @@ pub(crate) struct Args {
 }
 
 const AFTER_HELP: &str = "\
+To size a machine:
+  First ask for the most: without --rate, with as many --streams as you will have, and --publishers 4 --window 16 so that \
+there is always something to do. Then ask with --rate for what you expect: its latency is what your users would see. Leave \
+room beside the server's CPU and memory for whatever else the machine does. Where the load's CPU is near a whole core, the server may carry \
+more than is told.
+
+What is told:
+  Latency is from the publish, or with --rate from when it was due, until a stream has read the last byte. Answers are how \
+long a publisher waits for its own: a hub's comes when the notification is durable.
+
 Other servers:
-  Any server with event streams can be measured on the same work. Templates say what it is asked; in braces, i is the
-  stream's number (of a message: its number modulo --streams), n the message's number, pad the --pad characters, and
-  mark what each message has to hold: the streams' bytes are searched for it, whatever is around it.
+  Any server with event streams can be measured on the same work. Templates say what it is asked; in braces, i is the \
+stream's number (of a message: its number modulo --streams), n the message's number, pad the --pad characters, and mark \
+what each message has to hold: the streams' bytes are searched for it, whatever is around it.
 
 Examples:
   campanile bench broadcast

@@ -7,6 +7,9 @@ use serde::{Serialize, Serializer};
 use super::histogram::Histogram;
 use super::options::Work;
 
+/// Of its one core, from where on the load may be what holds up the deliveries.
+const LOAD_AT_ITS_LIMIT: f64 = 0.9;
+
 /// The result of a run. Times are in seconds or microseconds, sizes in bytes, as the names say.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -177,11 +180,11 @@ impl Report {
             }
             None => rows.push((
                 "server's use",
-                "not told: give --pid to have them".to_owned(),
+                "not told: --pid says which process to look at".to_owned(),
             )),
         }
         if let Some(seconds) = self.load_cpu_seconds {
-            rows.push(("load's CPU", format!("{} of a core", self.share(seconds))));
+            rows.push(("load's CPU", load_cpu(self.cores(seconds))));
         }
         let fine = "nothing lost, doubled, out of order, refused or closed".to_owned();
         rows.push(("outcome", self.problem().unwrap_or(fine)));
@@ -249,8 +252,24 @@ impl Report {
     }
 
     fn share(&self, cpu_seconds: f64) -> String {
-        format!("{:.0} %", cpu_seconds / self.wall_seconds.max(1e-9) * 100.0)
+        share(self.cores(cpu_seconds))
     }
+
+    fn cores(&self, cpu_seconds: f64) -> f64 {
+        cpu_seconds / self.wall_seconds.max(1e-9)
+    }
+}
+
+fn share(cores: f64) -> String {
+    format!("{:.0} %", cores * 100.0)
+}
+
+fn load_cpu(cores: f64) -> String {
+    let told = format!("{} of a core", share(cores));
+    if cores < LOAD_AT_ITS_LIMIT {
+        return told;
+    }
+    format!("{told}: the load was at its limit, the server may carry more")
 }
 
 fn memory(server: &ServerUse) -> String {
@@ -332,5 +351,14 @@ mod tests {
         assert_eq!(duration(12_345.0), "12.3 ms");
         assert_eq!(duration(999_999.0), "1,000 ms");
         assert_eq!(size(24_000.0), "24.0 kB");
+    }
+
+    #[test]
+    fn a_load_that_had_no_time_left_says_that_it_was_the_limit() {
+        assert_eq!(load_cpu(0.69), "69 % of a core");
+        assert_eq!(
+            load_cpu(0.97),
+            "97 % of a core: the load was at its limit, the server may carry more"
+        );
     }
 }
