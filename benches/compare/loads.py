@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 from process import Failure, Process
 
 PAD = 150
+# What the hub writes around a text more than the floor does, in bytes: ids, times, a severity.
+ENVELOPE = 266
 BODY = '{"message":"{mark} {pad}"}'
 BATCH = 100
 
@@ -21,6 +23,9 @@ class Load:
     window: int | None = None
     rate: int | None = None
     batch: int = 1
+    # The text is longer for whoever writes less around it, so that all put the same number of bytes on the wire.
+    evened: bool = False
+    pad: int = PAD
     # How long the streams are left alone before memory is looked at: an allocator takes its time to give back what is free.
     idle: float | None = None
     # How long, if not as long as the options say: where what is measured is not what is delivered.
@@ -34,6 +39,9 @@ LOADS = {load.name: load for load in [
     Load("broadcast-1000", "broadcast to 1,000, saturated", "broadcast", 1_000, window=16),
     Load("broadcast-10000", "broadcast to 10,000, saturated", "broadcast", 10_000, window=16),
     Load("paced", "100 broadcasts a second to 1,000", "broadcast", 1_000, rate=100),
+    *(Load(f"broadcast-{streams}-evened", f"broadcast to {streams:,}, saturated, same length", "broadcast", streams, window=16,
+           evened=True) for streams in (1_000, 10_000)),
+    Load("paced-evened", "100 broadcasts a second to 1,000, same length", "broadcast", 1_000, rate=100, evened=True),
     Load("idle-1000", "memory of 1,000 streams", "broadcast", 1_000, publishers=1, rate=1, idle=4, seconds=1),
     Load("idle-19000", "memory of 19,000 streams", "broadcast", 19_000, publishers=1, rate=1, idle=4, seconds=1),
     Load("users", "to one user of 10,000", "user", 10_000, publishers=64, window=128),
@@ -56,7 +64,7 @@ def arguments(load, times):
     if load.work == "connect":
         return words
     seconds, warmup = (times.seconds, times.warmup) if load.seconds is None else (load.seconds, 0)
-    words += ["--publishers", str(load.publishers), "--pad", str(PAD), "--settle", "10"]
+    words += ["--publishers", str(load.publishers), "--pad", str(load.pad), "--settle", "10"]
     words += ["--seconds", str(seconds), "--warmup", str(warmup)]
     if load.idle:
         words += ["--idle", str(load.idle)]

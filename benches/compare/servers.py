@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 
-from loads import BODY
+from loads import BODY, ENVELOPE
 from process import Failure
 from workplace import HERE, ROOT, say
 
@@ -39,6 +39,8 @@ class Server:
     changes = {"batches": None}
     note = None
     method_headers = ()
+    # How much less than the hub it writes around a text.
+    less_around_it = ENVELOPE
 
     def __init__(self, tools):
         self.tools = tools
@@ -46,7 +48,10 @@ class Server:
 
     def load(self, load):
         """The load as it is for this server; None if it is not."""
-        return load.with_changes(self.changes.get(load.name, {})) if self.carries(load.name) else None
+        if not self.carries(load.name):
+            return None
+        changes = {"pad": load.pad + self.less_around_it} if load.evened else {}
+        return load.with_changes({**changes, **self.changes.get(load.name, {})})
 
     def carries(self, name):
         return self.changes.get(name, {}) is not None
@@ -82,6 +87,7 @@ class Hub(Server):
 
     name, title = "hub", "Campanile"
     changes = {}
+    less_around_it = 0
 
     def __init__(self, tools, given=None):
         super().__init__(tools)
