@@ -113,7 +113,9 @@ async fn filled(
         replay_limit: 1,
         now: Timestamp::now(),
     };
-    store.start(visit).await?;
+    for start in store.start(vec![visit]).await {
+        start?;
+    }
     let body: Arc<str> = r#"{"message":"Order #1 was placed","severity":"medium"}"#.into();
     for from in (0..count).step_by(1_000) {
         let some = from..count.min(from + 1_000);

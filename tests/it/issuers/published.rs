@@ -180,7 +180,7 @@ async fn streams_that_wait_for_an_issuer_keep_nobody_elses_waiting() {
         socket.write_all(head.as_bytes()).await.expect("a request");
         waiting.push(socket);
     }
-    let mut stream = hub.stream("42", &[]).await;
+    let _stream = hub.stream("42", &[]).await;
     for socket in &waiting {
         let read = socket.try_read(&mut [0; 1]);
         assert!(read.is_err_and(|error| error.kind() == ErrorKind::WouldBlock));
