@@ -50,7 +50,7 @@ CREATE INDEX audience_inbox ON audience (key, position, expires_ms) WHERE inbox 
 CREATE TABLE delivery (
     position   INTEGER NOT NULL REFERENCES entry (position),
     key        TEXT    NOT NULL,
-    state      TEXT    NOT NULL CHECK (state IN ('owed', 'sent', 'failed', 'expired')),
+    state      TEXT    NOT NULL CHECK (state IN ('owed', 'sent') OR state IN ('failed', 'expired')),
     attempts   INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     -- When it is asked again.
     next_ms    INTEGER,
