@@ -56,7 +56,7 @@ pub(super) fn apply(
 ) -> Result<(), Failure> {
     if batch.settled > Position::START {
         connection
-            .prepare_cached("UPDATE hub SET settled = max(settled, min(?1, head))")?
+            .prepare_cached("UPDATE hub SET settled = max(settled, min(?1, head)) WHERE id = 1")?
             .execute([stored(batch.settled)])?;
     }
     // From `entry`, so that a verdict about one that is pruned meanwhile comes to nothing.

@@ -10,7 +10,7 @@ use rusqlite::Connection;
 use super::*;
 
 /// The present version of the schema.
-const PRESENT: i64 = 6;
+const PRESENT: i64 = 7;
 
 #[tokio::test]
 async fn a_file_is_served_by_one_at_a_time() {
@@ -94,13 +94,13 @@ fn a_file_of_something_else_is_refused_and_left_as_it_is() {
 async fn a_later_versions_file_is_refused_and_left_as_it_is() {
     let mut file = closed_store().await;
     // The header's user version: SQLite file format, 1.3.
-    file[60..64].copy_from_slice(&7i32.to_be_bytes());
+    file[60..64].copy_from_slice(&8i32.to_be_bytes());
     let error = refused(&file);
     assert!(
         matches!(
             error,
             OpenStoreError::Newer {
-                found: 7,
+                found: 8,
                 known: PRESENT,
                 ..
             }
