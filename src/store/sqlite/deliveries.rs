@@ -56,7 +56,7 @@ pub(super) fn apply(
 ) -> Result<(), Failure> {
     if batch.settled > Position::START {
         connection
-            .prepare_cached("UPDATE hub SET settled = max(settled, min(?1, head))")?
+            .prepare_cached("UPDATE hub SET settled = max(settled, min(?1, head)) WHERE id = 1")?
             .execute([stored(batch.settled)])?;
     }
     // From `entry`, so that a verdict about one that is pruned meanwhile comes to nothing.
@@ -143,7 +143,7 @@ fn reopen(
     let mut owe = connection.prepare_cached(&format!(
         "INSERT INTO delivery (position, key, state, next_ms, reopened, changed_ms, reason)
          SELECT position, key, 'owed', ?4, 1, ?5, '{NOT_ACKNOWLEDGED}' FROM audience
-         WHERE key = ?1 AND position > ?2 AND position <= ?3 AND inbox = 1
+         WHERE key = ?1 AND inbox = 1 AND position > ?2 AND position <= ?3
          ORDER BY position DESC LIMIT ?6
          ON CONFLICT (position, key) DO UPDATE SET
              state = 'owed', attempts = 0, next_ms = excluded.next_ms, reopened = 1, changed_ms = excluded.changed_ms,

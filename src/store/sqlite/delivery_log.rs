@@ -175,15 +175,18 @@ fn is_own(row: &SqliteRow<'_>, query: &DeliveryQuery) -> rusqlite::Result<bool> 
 }
 
 fn of_recipient_sql() -> String {
-    let columns = COLUMNS.replace("position", "entry.position");
+    let columns = COLUMNS.replace("position", "audience.position AS position");
     let columns = columns.replace("expires_ms", "entry.expires_ms");
-    format!(
-        "SELECT {columns}, publisher, streams, behind, {ROW}
-         FROM audience CROSS JOIN entry ON entry.position = audience.position
-         LEFT JOIN delivery ON delivery.position = audience.position AND delivery.key = audience.key
-         WHERE audience.key = ?1 AND audience.position < ?2
-         ORDER BY audience.position DESC"
-    )
+    // What is in the key's inbox, and what is not, lie apart: two lists, merged.
+    let lists = [1, 0].map(|inbox| {
+        format!(
+            "SELECT {columns}, publisher, streams, behind, {ROW}
+             FROM audience CROSS JOIN entry ON entry.position = audience.position
+             LEFT JOIN delivery ON delivery.position = audience.position AND delivery.key = audience.key
+             WHERE audience.key = ?1 AND audience.inbox = {inbox} AND audience.position < ?2"
+        )
+    });
+    format!("{} ORDER BY position DESC", lists.join(" UNION ALL "))
 }
 
 /// Everybody's of one outcome, the latest change first.

@@ -1,8 +1,8 @@
 //! Inboxes as they are listed, and the store's face towards them; `reading.rs` has what is read in them.
 //!
-//! An inbox is the union of short lists, one for each of its viewer's keys, each in position order in an index that holds
-//! no broadcast and nothing that was withdrawn. SQLite merges them lazily, forwards for a count and backwards for a page, so
-//! either reads no more rows than it looks at; tests here hold it to its plan and to the steps that it takes.
+//! An inbox is the union of short lists, one for each of its viewer's keys, each in position order, with no broadcast in it
+//! and nothing that was withdrawn. SQLite merges them lazily, forwards for a count and backwards for a page, so either
+//! reads no more rows than it looks at; tests here hold it to its plan and to the steps that it takes.
 //!
 //! What a filter passes over is looked at as well. So a page ends after [`MAX_LOOKED_AT`] of them whatever it has found, and
 //! says where to go on.
@@ -78,16 +78,15 @@ impl Lists {
 pub(super) fn inbox_sql(keys: usize, order: Order) -> String {
     let lists: Vec<String> = (0..keys)
         .map(|i| {
-            // Named, because the planner would as soon take the list that has the broadcasts in it.
             format!(
-                "SELECT position, expires_ms FROM audience INDEXED BY audience_inbox
-                 WHERE key = ?{} AND position > ?{} AND position < ?3 AND inbox = 1",
+                "SELECT position, expires_ms FROM audience
+                 WHERE key = ?{} AND inbox = 1 AND position > ?{} AND position < ?3",
                 i + 4,
                 if i == 0 { 1 } else { 2 },
             )
         })
         .collect();
-    // A union is sorted by all of its columns; falling in one and rising in the other is not how the index stands.
+    // A union is sorted by all of its columns; falling in one and rising in the other is not how they stand.
     let order = match order {
         Order::Rising => "position, expires_ms",
         Order::Falling => "position DESC, expires_ms DESC",

@@ -1,8 +1,8 @@
 //! The log as one viewer sees it: where their stream begins, and the pages that follow.
 //!
-//! A viewer's entries are the union of short lists, one for each of their keys, each in position order in the
-//! `audience` table. SQLite merges them lazily, so a page reads no more rows than it returns (and the expired ones
-//! between); a test here holds it to that plan. Everything of one question is read in one snapshot.
+//! A viewer's entries are the union of short lists, two for each of their keys (what is in the inbox, and what is not), each
+//! in position order in the `audience` table. SQLite merges them lazily, so a page reads no more rows than it returns (and
+//! the expired ones between); a test here holds it to that plan. Everything of one question is read in one snapshot.
 
 use rusqlite::{Connection, OptionalExtension, Rows, ToSql, params};
 
@@ -32,8 +32,12 @@ pub(super) fn own_key(viewer: &Viewer) -> String {
 /// Positions that have any of so many keys, each once, rising. ?1: after; ?2: up to; then the keys.
 fn positions_sql(keys: usize) -> String {
     let lists: Vec<String> = (3..keys + 3)
-        .map(|i| {
-            format!("SELECT position FROM audience WHERE key = ?{i} AND position > ?1 AND position <= ?2")
+        .flat_map(|key| [(key, 1), (key, 0)])
+        .map(|(key, inbox)| {
+            format!(
+                "SELECT position FROM audience
+                 WHERE key = ?{key} AND inbox = {inbox} AND position > ?1 AND position <= ?2"
+            )
         })
         .collect();
     format!("{} ORDER BY position", lists.join(" UNION "))

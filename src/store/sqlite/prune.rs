@@ -27,6 +27,9 @@ const TOO_OLD_SQL: &str = "SELECT position, audience FROM entry
     WHERE kind = ?1 AND created_ms < ?2 AND position <= (SELECT settled FROM hub WHERE id = 1)
     ORDER BY created_ms, position LIMIT ?3";
 
+/// What stands at a position (?3) for a key (?1), in its inbox (?2) or not.
+const FORGET_SQL: &str = "DELETE FROM audience WHERE key = ?1 AND inbox = ?2 AND position = ?3";
+
 /// Throttles whose window was over before ?1, the oldest first.
 const OVER_SQL: &str = "SELECT publisher, key, window_ms FROM throttle
     WHERE accepted_ms + window_ms < ?1 ORDER BY accepted_ms + window_ms LIMIT ?2";
@@ -106,7 +109,7 @@ fn entries(
             // It goes in the next step, after the rest of its marks.
             break;
         }
-        let rows = delete(connection, position, &audience)?;
+        let rows = delete(connection, kind, position, &audience)?;
         room.rows = room.rows.saturating_sub(rows);
         room.things -= 1;
         gone += 1;
@@ -154,14 +157,24 @@ fn forget_reads(
 }
 
 /// An entry, its audience and its deliveries: how many rows that were.
-fn delete(connection: &Connection, position: Position, audience: &str) -> rusqlite::Result<usize> {
+fn delete(
+    connection: &Connection,
+    kind: Kind,
+    position: Position,
+    audience: &str,
+) -> rusqlite::Result<usize> {
     let mut rows = connection
         .prepare_cached("DELETE FROM delivery WHERE position = ?1")?
         .execute([stored(position)])?;
-    let mut forget =
-        connection.prepare_cached("DELETE FROM audience WHERE key = ?1 AND position = ?2")?;
+    let mut forget = connection.prepare_cached(FORGET_SQL)?;
+    let in_inbox = kind == Kind::Notification;
     for key in audience.split('\n') {
-        rows += forget.execute(params![key, stored(position)])?;
+        let mut gone = forget.execute(params![key, in_inbox, stored(position)])?;
+        if gone == 0 {
+            // One that was withdrawn is in no inbox any more.
+            gone = forget.execute(params![key, !in_inbox, stored(position)])?;
+        }
+        rows += gone;
     }
     rows += connection
         .prepare_cached("DELETE FROM entry WHERE position = ?1")?
@@ -290,6 +303,7 @@ mod tests {
     #[test]
     fn what_is_old_is_found_off_an_index_and_never_scanned_or_sorted() {
         searches_only(TOO_OLD_SQL, 3);
+        searches_only(FORGET_SQL, 3);
         searches_only(OVER_SQL, 2);
     }
 }

@@ -257,7 +257,7 @@ fn withdraw(connection: &Connection, id: Uuid, cancel: &Cancel) -> Result<Cancel
         .execute(params![position, now, CANCELLED])?;
     // As if it had lapsed: then no stream is sent it, and it counts in nobody's inbox.
     let mut lapse = connection.prepare_cached(
-        "UPDATE audience SET inbox = 0, expires_ms = ?3 WHERE key = ?1 AND position = ?2",
+        "UPDATE audience SET inbox = 0, expires_ms = ?3 WHERE key = ?1 AND inbox = 1 AND position = ?2",
     )?;
     for recipient in recipients {
         lapse.execute(params![recipient.to_string(), position, now])?;

@@ -2,15 +2,19 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use campanile::audience::Recipient;
+use campanile::delivery::{DeliveryQuery, Scope};
+use campanile::diagnosis::{DiagnosisQuery, LEASE};
+use campanile::inbox::{Filter, Unread};
 use campanile::log::Position;
-use campanile::store::OpenStoreError;
 use campanile::store::sqlite::{Restore, back_up, restore};
+use campanile::store::{ListQuery, OpenStoreError};
 use rusqlite::Connection;
 
 use super::*;
 
 /// The present version of the schema.
-const PRESENT: i64 = 6;
+const PRESENT: i64 = 7;
 
 #[tokio::test]
 async fn a_file_is_served_by_one_at_a_time() {
@@ -94,13 +98,13 @@ fn a_file_of_something_else_is_refused_and_left_as_it_is() {
 async fn a_later_versions_file_is_refused_and_left_as_it_is() {
     let mut file = closed_store().await;
     // The header's user version: SQLite file format, 1.3.
-    file[60..64].copy_from_slice(&7i32.to_be_bytes());
+    file[60..64].copy_from_slice(&8i32.to_be_bytes());
     let error = refused(&file);
     assert!(
         matches!(
             error,
             OpenStoreError::Newer {
-                found: 7,
+                found: 8,
                 known: PRESENT,
                 ..
             }
@@ -192,6 +196,78 @@ async fn an_earlier_versions_file_is_brought_up_to_date_after_a_copy() {
     // Whoever puts it back gives position 3 again: its streams must be told.
     assert_ne!(before.2, "old0");
     drop(place.open());
+}
+
+#[tokio::test]
+async fn whatever_was_for_somebody_in_an_earlier_version_is_still_for_them_and_goes_with_its_age() {
+    let place = Directory::new();
+    put_version_1(&place, 10);
+    let old = Connection::open(place.file()).expect("a file");
+    old.execute_batch(
+        "INSERT INTO entry VALUES (3, 'broadcast', randomblob(16), 'p', '*', 7, NULL, '{}'),
+                                  (4, 'notification', randomblob(16), 'p', 'r:CREW', 7, NULL, '{}'),
+                                  (5, 'broadcast', randomblob(16), 'p', 'u:42', 7, NULL, '{}'),
+                                  (6, 'notification', randomblob(16), 'p', 'u:7', 7, 7, '{}');
+         INSERT INTO audience VALUES ('*', 3, 0, NULL), ('r:CREW', 4, 1, NULL), ('u:42', 5, 0, NULL),
+                                     ('u:7', 6, 0, 7); -- withdrawn
+         INSERT INTO mark VALUES ('42', 1, 0);
+         UPDATE hub SET head = 6, settled = 6;",
+    )
+    .and_then(|()| old.close().map_err(|(_, error)| error))
+    .expect("more of version 1");
+
+    let store = place.open().store;
+    let last = stored(
+        &*store,
+        vec![notification(to(&["42", "7"], &[])), broadcast()],
+    )
+    .await;
+    assert_eq!(last, Position(8));
+    settled(&*store, 8).await;
+    let crew = viewer("42", &["CREW"]);
+    let page = seen(&*store, everything(crew.clone(), 8)).await;
+    assert_eq!(page, [1, 2, 3, 4, 5, 7, 8]);
+    let query = ListQuery {
+        viewer: crew,
+        filter: Filter::default(),
+        before: None,
+        limit: 50,
+        now: Timestamp::now(),
+    };
+    let inbox = store.inbox(query).await.expect("an inbox");
+    let listed: Vec<u64> = inbox.entries.iter().map(|one| one.position.0).collect();
+    assert_eq!(
+        (listed, inbox.unread),
+        (vec![7, 4, 2, 1], Unread::counted(4))
+    );
+    let query = DeliveryQuery {
+        scope: Scope::Of(Recipient::User("42".into()), None),
+        publisher: None,
+        since: Timestamp::default(),
+        cursor: None,
+        limit: 50,
+    };
+    let searched = store.deliveries(query.clone()).await.expect("deliveries");
+    let found = searched.deliveries.iter().map(|one| one.position.0);
+    assert_eq!(found.collect::<Vec<u64>>(), [7, 5, 2, 1]);
+
+    let later = Timestamp::now().saturating_add(A_MINUTE);
+    let pruned = store.prune(later, keeping(Duration::ZERO), 50).await;
+    let gone = pruned.expect("pruned").gone;
+    assert_eq!((gone.notifications, gone.broadcasts), (5, 3));
+    let searched = store.deliveries(query).await.expect("deliveries");
+    assert_eq!(searched.deliveries, []);
+    let deep = DiagnosisQuery {
+        now: later,
+        lease: LEASE,
+        deep: Some(A_MINUTE),
+    };
+    let facts = store.diagnose(deep).await.expect("a diagnosis");
+    assert_eq!(facts.broken, []);
+    assert_eq!(
+        (facts.counts.notifications, facts.counts.broadcasts),
+        (0, 0)
+    );
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
 -- Schema 1, on which the later ones build. Every enumerated value is held to its list here, because a row outlives the
--- code that wrote it. Times are milliseconds since 1970 (UTC). Positions are places in the log: 1, 2, 3 … in commit order.
+-- code that wrote it; in pairs, because of a longer IN SQLite makes a table at each insert. Times are milliseconds since
+-- 1970 (UTC). Positions are places in the log: 1, 2, 3 … in commit order.
 
 -- One row: which log this is, and how far it has come.
 CREATE TABLE hub (
@@ -50,7 +51,7 @@ CREATE INDEX audience_inbox ON audience (key, position, expires_ms) WHERE inbox 
 CREATE TABLE delivery (
     position   INTEGER NOT NULL REFERENCES entry (position),
     key        TEXT    NOT NULL,
-    state      TEXT    NOT NULL CHECK (state IN ('owed', 'sent', 'failed', 'expired')),
+    state      TEXT    NOT NULL CHECK (state IN ('owed', 'sent') OR state IN ('failed', 'expired')),
     attempts   INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     -- When it is asked again.
     next_ms    INTEGER,

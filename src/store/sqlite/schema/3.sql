@@ -42,7 +42,7 @@ ALTER TABLE entry ADD COLUMN cancelled_by TEXT CHECK ((cancelled_by IS NULL) = (
 CREATE TABLE delivery_3 (
     position   INTEGER NOT NULL REFERENCES entry (position),
     key        TEXT    NOT NULL,
-    state      TEXT    NOT NULL CHECK (state IN ('owed', 'sent', 'failed', 'expired', 'cancelled')),
+    state      TEXT    NOT NULL CHECK (state IN ('owed', 'sent') OR state IN ('failed', 'expired') OR state = 'cancelled'),
     attempts   INTEGER NOT NULL DEFAULT 0 CHECK (attempts >= 0),
     next_ms    INTEGER,
     reopened   INTEGER NOT NULL DEFAULT 0 CHECK (reopened IN (0, 1)),
