@@ -293,11 +293,10 @@ impl Authenticator {
         if let Some(caller) = self.api_key(token)? {
             return Ok(caller);
         }
-        if let Some(known) = self.known.find(token) {
-            let issuer = self.all_issuers().nth(known.by);
-            if issuer.is_some_and(|issuer| issuer.still_has_keys_of(&known)) {
-                return self.caller(known.at(self.leeway, now)?);
-            }
+        if let Some(known) = self.known.find(token)
+            && known.has_present_keys()
+        {
+            return self.caller(known.at(self.leeway, now)?);
         }
         let verified = self.verify_with_latest_keys(token, now).await?;
         let caller = self.caller(&verified.checked)?;
@@ -343,7 +342,7 @@ impl Authenticator {
     fn may_be_from(
         &self,
         token: &str,
-    ) -> Result<(Header, impl Iterator<Item = (usize, &Issuer)>), AuthError> {
+    ) -> Result<(Header, impl Iterator<Item = &Issuer>), AuthError> {
         #[derive(Deserialize)]
         struct Named {
             #[serde(default)]
@@ -360,7 +359,8 @@ impl Authenticator {
         let name = named.iss.as_str().map(str::to_owned);
         let is_known = |issuer: &Issuer| issuer.is_called(name.as_deref());
         let known = self.issuers.iter().any(is_known);
-        let issuers = self.all_issuers().enumerate().filter(move |(_, issuer)| {
+        let all = std::iter::once(&self.own).chain(&self.issuers);
+        let issuers = all.filter(move |issuer| {
             issuer.may_be(name.as_deref()) && (!known || issuer.is_called(name.as_deref()))
         });
         Ok((header, issuers))
@@ -377,25 +377,18 @@ impl Authenticator {
             outcome => return outcome,
         }
         let (_, issuers) = self.may_be_from(token)?;
-        let sets = issuers.filter_map(|(_, issuer)| issuer.jwks());
+        let sets = issuers.filter_map(Issuer::jwks);
         join_all(sets.map(|jwks| jwks.look_again())).await;
         self.verify(token, now)
     }
 
-    fn all_issuers(&self) -> impl Iterator<Item = &Issuer> {
-        std::iter::once(&self.own).chain(&self.issuers)
-    }
-
-    /// What the token says, and which of [all issuers](Self::all_issuers) has signed it.
+    /// What the token says, if one of the issuers has signed it.
     fn verify(&self, token: &str, now: Timestamp) -> Result<Verified, AuthError> {
         let (header, issuers) = self.may_be_from(token)?;
         let mut error = AuthError::Issuer;
-        for (index, issuer) in issuers {
+        for issuer in issuers {
             match issuer.check(token, &header, self.leeway, now) {
-                Ok(mut verified) => {
-                    verified.by = index;
-                    return Ok(verified);
-                }
+                Ok(verified) => return Ok(verified),
                 // Another one that names no issuer may have signed it.
                 Err(
                     other @ (AuthError::Algorithm

@@ -76,7 +76,7 @@ enum Audience {
 }
 
 /// What a token says of whoever presents it.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct Checked {
     pub(super) user: User,
     pub(super) scopes: Scopes,
@@ -86,11 +86,9 @@ pub(super) struct Checked {
 /// A token that its issuer has signed, and that is meant for this hub: whenever it was looked at.
 pub(super) struct Verified {
     pub(super) checked: Checked,
-    /// Which of the authenticator's issuers it is.
-    pub(super) by: usize,
     lasts: Validity,
-    /// The keys it was checked with, where the issuer may change them.
-    fetched: Option<Arc<Vec<VerificationKey>>>,
+    /// Where the issuer may change its keys: where they are found, and those that it was checked with.
+    fetched: Option<(Arc<Jwks>, Arc<Vec<VerificationKey>>)>,
 }
 
 impl Verified {
@@ -98,11 +96,19 @@ impl Verified {
     pub(super) fn at(&self, leeway: Duration, now: Timestamp) -> Result<&Checked, AuthError> {
         self.lasts.at(leeway, now).map(|()| &self.checked)
     }
+
+    /// Whether the keys that it was checked with are the ones that its issuer has now.
+    pub(super) fn has_present_keys(&self) -> bool {
+        let Some((jwks, then)) = &self.fetched else {
+            return true;
+        };
+        jwks.keys().is_some_and(|now| Arc::ptr_eq(&now, then))
+    }
 }
 
 /// From when to when a token may be used.
 #[derive(Clone, Copy)]
-pub(super) struct Validity {
+struct Validity {
     not_before: Option<Timestamp>,
     expires_at: Timestamp,
 }
@@ -211,11 +217,14 @@ impl Issuer {
         leeway: Duration,
         now: Timestamp,
     ) -> Result<Verified, AuthError> {
-        let fetched = match &self.keys {
-            Keys::Fixed(_) => None,
-            Keys::Fetched(jwks) => Some(jwks.keys().ok_or(AuthError::KeysUnavailable)?),
+        let (claims, fetched) = match &self.keys {
+            Keys::Fixed(keys) => (claims_by(keys, token, header)?, None),
+            Keys::Fetched(jwks) => {
+                let keys = jwks.keys().ok_or(AuthError::KeysUnavailable)?;
+                let claims = claims_by(&keys, token, header)?;
+                (claims, Some((Arc::clone(jwks), keys)))
+            }
         };
-        let claims = self.claims(token, header, fetched.as_deref())?;
         self.is_meant(&claims)?;
         let lasts = Validity::of(&claims)?;
         lasts.at(leeway, now)?;
@@ -243,48 +252,9 @@ impl Issuer {
         };
         Ok(Verified {
             checked,
-            by: 0,
             lasts,
             fetched,
         })
-    }
-
-    /// Whether the keys that this was checked with are the ones it has now.
-    pub(super) fn still_has_keys_of(&self, verified: &Verified) -> bool {
-        match (&self.keys, &verified.fetched) {
-            (Keys::Fixed(_), None) => true,
-            (Keys::Fetched(jwks), Some(then)) => {
-                jwks.keys().is_some_and(|now| Arc::ptr_eq(&now, then))
-            }
-            _ => false,
-        }
-    }
-
-    /// The claims, by the key that the token names; if it names none, by the first that it turns out to be.
-    fn claims(
-        &self,
-        token: &str,
-        header: &Header,
-        fetched: Option<&Vec<VerificationKey>>,
-    ) -> Result<Claims, AuthError> {
-        let keys = match (&self.keys, fetched) {
-            (_, Some(fetched)) => fetched,
-            (Keys::Fixed(keys), None) => keys,
-            (Keys::Fetched(_), None) => return Err(AuthError::KeysUnavailable),
-        };
-        let mut error = AuthError::UnknownKeyId;
-        for key in keys {
-            if !key.may_be(header.kid.as_deref()) {
-                continue;
-            }
-            match key.verify(token) {
-                Ok(claims) => return Ok(claims),
-                // A signature that does not match says more than a key that is for something else.
-                Err(AuthError::Algorithm) if error == AuthError::BadSignature => {}
-                Err(other) => error = other,
-            }
-        }
-        Err(error)
     }
 
     fn is_meant(&self, claims: &Claims) -> Result<(), AuthError> {
@@ -309,6 +279,23 @@ impl Issuer {
             }
         }
     }
+}
+
+/// The claims, by the key that the token names; if it names none, by the first that it turns out to be.
+fn claims_by(keys: &[VerificationKey], token: &str, header: &Header) -> Result<Claims, AuthError> {
+    let mut error = AuthError::UnknownKeyId;
+    for key in keys {
+        if !key.may_be(header.kid.as_deref()) {
+            continue;
+        }
+        match key.verify(token) {
+            Ok(claims) => return Ok(claims),
+            // A signature that does not match says more than a key that is for something else.
+            Err(AuthError::Algorithm) if error == AuthError::BadSignature => {}
+            Err(other) => error = other,
+        }
+    }
+    Err(error)
 }
 
 /// When the token was issued, if it says so in a way that can be read.

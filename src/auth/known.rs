@@ -12,7 +12,7 @@ use super::issuer::Verified;
 
 /// How many are kept for sure; up to twice as many are.
 const KEPT: usize = 512;
-/// A longer token is checked each time, so that all of them together take 2 MB at most.
+/// A longer token is checked each time, so that the texts of all of them together take 2 MB at most.
 const MAX_BYTES: usize = 2_048;
 
 #[derive(Default)]
