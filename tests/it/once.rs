@@ -288,6 +288,35 @@ async fn a_refused_draft_does_not_use_its_key_up_and_an_answer_outlives_a_restar
 }
 
 #[tokio::test]
+async fn what_a_store_of_schema_7_answered_under_a_key_is_answered_again() {
+    let hub = TestHub::start().await;
+    let first = hub.publish(keyed(to_user("ann", 1), "k")).await;
+    let file = hub.data().join("campanile.db");
+    let stopped = hub.stop().await;
+    // Takes back what step 8 does.
+    rusqlite::Connection::open(&file)
+        .and_then(|store| {
+            store.execute_batch(
+                "CREATE TABLE earlier (
+                     n INTEGER PRIMARY KEY, publisher TEXT NOT NULL, key TEXT NOT NULL, fingerprint BLOB NOT NULL,
+                     kept_ms INTEGER NOT NULL, id BLOB NOT NULL, position INTEGER NOT NULL, created_ms INTEGER NOT NULL,
+                     reference TEXT, throttled INTEGER NOT NULL, UNIQUE (publisher, key)) STRICT;
+                 INSERT INTO earlier SELECT * FROM idempotency;
+                 DROP TABLE idempotency;
+                 ALTER TABLE earlier RENAME TO idempotency;
+                 PRAGMA user_version = 7;",
+            )
+        })
+        .expect("a store of schema 7");
+    let hub = stopped.restart().await;
+    let ask = async |key, draft| hub.post("/notifications", &keyed(draft, key)).await;
+    assert_eq!(ask("k", to_user("ann", 1)).await, (200, again(&first)));
+    assert_eq!(ask("k", to_user("ann", 2)).await.0, 422);
+    assert_eq!(ask("l", to_user("ann", 1)).await.0, 201);
+    hub.stop().await;
+}
+
+#[tokio::test]
 async fn a_draft_that_has_expired_since_it_was_accepted_still_gets_its_answer() {
     let hub = TestHub::start().await;
     let end = campanile::clock::Timestamp::now().saturating_add(Duration::from_millis(1_500));

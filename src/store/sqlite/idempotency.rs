@@ -20,7 +20,7 @@ pub(super) fn answer(
     let found = connection
         .prepare_cached(
             "SELECT id, position, created_ms, reference, throttled, fingerprint FROM idempotency
-             WHERE publisher = ?1 AND key = ?2",
+             WHERE key = ?2 AND publisher = ?1",
         )?
         .query_row(params![notification.publisher, once.key], |row| {
             Ok((placed_of(row)?, row.get::<_, [u8; 32]>(5)?))
@@ -78,7 +78,7 @@ pub(super) fn keep(
             "INSERT INTO idempotency
                  (publisher, key, fingerprint, kept_ms, id, position, created_ms, reference, throttled)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (publisher, key) DO NOTHING",
+             ON CONFLICT (key, publisher) DO NOTHING",
         )?
         .execute(params![
             notification.publisher,
