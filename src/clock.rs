@@ -5,6 +5,7 @@
 //! administrator can set back.
 
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -108,19 +109,24 @@ impl Timestamp {
 pub struct InvalidTimestamp;
 
 impl fmt::Display for Timestamp {
+    /// Digit by digit: it stands in each event and each answer.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = self.moment();
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z",
-            moment.year(),
-            u8::from(moment.month()),
-            moment.day(),
-            moment.hour(),
-            moment.minute(),
-            moment.second(),
-            self.0 % 1000
-        )
+        let mut text = *b"0000-00-00T00:00:00.000Z";
+        let mut put = |place: Range<usize>, mut number: u32| {
+            for digit in text[place].iter_mut().rev() {
+                *digit += (number % 10) as u8;
+                number /= 10;
+            }
+        };
+        put(0..4, moment.year().unsigned_abs());
+        put(5..7, u8::from(moment.month()).into());
+        put(8..10, moment.day().into());
+        put(11..13, moment.hour().into());
+        put(14..16, moment.minute().into());
+        put(17..19, moment.second().into());
+        put(20..23, (self.0 % 1000) as u32);
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
 }
 
@@ -186,6 +192,10 @@ mod tests {
             Timestamp::parse_rfc3339("2026-11-21T01:00:00.007+01:00").map(Timestamp::as_millis),
             Ok::<_, InvalidTimestamp>(moment.as_millis())
         );
+        for moment in [0, 951_868_799_999, Timestamp::MAX.0].map(Timestamp::from_millis) {
+            let read = Timestamp::parse_rfc3339(&moment.to_string());
+            assert_eq!(read, Ok(moment), "{moment}");
+        }
     }
 
     #[test]

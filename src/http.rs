@@ -25,6 +25,7 @@ mod query;
 mod queue;
 mod reading;
 mod reminders;
+mod route;
 mod secure;
 mod sign_in;
 mod status;
@@ -33,31 +34,25 @@ mod tickets;
 mod users;
 mod webhooks;
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
-use axum::extract::{FromRef, MatchedPath, Request};
+use axum::extract::FromRef;
 use axum::handler::Handler;
+use axum::http::Method;
 use axum::http::header::{self, HeaderName, HeaderValue};
-use axum::http::{HeaderMap, Method};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
-use axum::response::Response;
-use axum::routing::{MethodFilter, MethodRouter, any, on};
 use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use tower_http::set_header::SetResponseHeaderLayer;
 
-use self::access::{CredentialRules, Gate, admit, admit_cron};
+use self::access::{CredentialRules, Gate};
 use self::body::BodyTimeout;
-use self::page::File;
 use self::problem::Problem;
-use self::secure::{RESOURCE_POLICY, secured};
+use self::route::{Route, delete, file, get, patch, post, put};
+use self::secure::secured;
 use self::stream::RetrySpread;
 use crate::address::Proxies;
 use crate::config::Config;
-use crate::events;
 use crate::hub::Hub;
 
 pub use self::access::Access;
@@ -71,9 +66,6 @@ const PREFLIGHT_AGE: Duration = Duration::from_secs(600);
 
 /// Where streams are, besides the alias.
 pub(crate) const STREAM_PATH: &str = "/notifications/stream";
-
-/// What stands for the route of a request that no route is for.
-const NO_ROUTE: &str = "none";
 
 /// What publishers, readers and administrators call: these also mount in other applications.
 fn api_routes(alias: Option<&str>) -> Vec<Route> {
@@ -176,100 +168,6 @@ fn scrape_routes() -> Vec<Route> {
     ]
 }
 
-/// A route, and who may call it.
-struct Route {
-    method: Method,
-    path: Cow<'static, str>,
-    access: Access,
-    handler: MethodRouter<Api>,
-    /// Whether HEAD is answered like GET. Not where GET does something.
-    head: bool,
-}
-
-impl Route {
-    fn new<H, T>(
-        method: (Method, MethodFilter),
-        path: impl Into<Cow<'static, str>>,
-        access: Access,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Api>,
-        T: 'static,
-    {
-        Self {
-            head: method.0 == Method::GET,
-            method: method.0,
-            path: path.into(),
-            access,
-            handler: on(method.1, handler),
-        }
-    }
-
-    /// Pages of other origins may load it without asking: it is public, and the same for everybody.
-    fn for_everybody(mut self) -> Self {
-        let everybody = HeaderValue::from_static("cross-origin");
-        let header = SetResponseHeaderLayer::overriding(RESOURCE_POLICY, everybody);
-        self.handler = self.handler.layer(header);
-        self
-    }
-
-    fn without_head(mut self) -> Self {
-        self.head = false;
-        self
-    }
-}
-
-fn get<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::GET, MethodFilter::GET), path, access, handler)
-}
-
-fn post<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::POST, MethodFilter::POST), path, access, handler)
-}
-
-fn patch<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::PATCH, MethodFilter::PATCH), path, access, handler)
-}
-
-fn put<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::PUT, MethodFilter::PUT), path, access, handler)
-}
-
-fn delete<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new(
-        (Method::DELETE, MethodFilter::DELETE),
-        path,
-        access,
-        handler,
-    )
-}
-
-fn file(path: &'static str, access: Access, file: File) -> Route {
-    let serve = move |headers: HeaderMap| async move { file.serve(&headers) };
-    get(path, access, serve)
-}
-
 /// Every route with its method and who may call it, so that a test can walk them.
 #[doc(hidden)]
 pub fn route_table() -> Vec<(Method, String, Access)> {
@@ -282,7 +180,9 @@ pub fn route_table() -> Vec<(Method, String, Access)> {
 
 /// What handlers take their parts from.
 #[derive(Clone)]
-struct Api {
+struct Api(Arc<Parts>);
+
+struct Parts {
     hub: Hub,
     codes: Codes,
     body_timeout: BodyTimeout,
@@ -292,43 +192,43 @@ struct Api {
 
 impl Api {
     fn new(hub: Hub, config: &Config, codes: Codes) -> Self {
-        Self {
+        Self(Arc::new(Parts {
             hub,
             codes,
             body_timeout: BodyTimeout(config.serve.body_timeout),
             retry: RetrySpread::new(config),
             proxies: Proxies::new(&config.serve.trusted_proxies),
-        }
+        }))
     }
 }
 
 impl FromRef<Api> for Hub {
-    fn from_ref(api: &Api) -> Self {
-        api.hub.clone()
+    fn from_ref(Api(parts): &Api) -> Self {
+        parts.hub.clone()
     }
 }
 
 impl FromRef<Api> for Codes {
-    fn from_ref(api: &Api) -> Self {
-        api.codes.clone()
+    fn from_ref(Api(parts): &Api) -> Self {
+        parts.codes.clone()
     }
 }
 
 impl FromRef<Api> for BodyTimeout {
-    fn from_ref(api: &Api) -> Self {
-        api.body_timeout
+    fn from_ref(Api(parts): &Api) -> Self {
+        parts.body_timeout
     }
 }
 
 impl FromRef<Api> for RetrySpread {
-    fn from_ref(api: &Api) -> Self {
-        api.retry
+    fn from_ref(Api(parts): &Api) -> Self {
+        parts.retry
     }
 }
 
 impl FromRef<Api> for Proxies {
-    fn from_ref(api: &Api) -> Self {
-        api.proxies.clone()
+    fn from_ref(Api(parts): &Api) -> Self {
+        parts.proxies.clone()
     }
 }
 
@@ -342,26 +242,25 @@ impl FromRef<Api> for Proxies {
 /// `into_make_service_with_connect_info::<SocketAddr>()`; without that no address is known and none is counted. Connections
 /// are the application's own affair.
 pub fn router(hub: Hub, config: &Config) -> Router {
-    let api = Api::new(hub, config, Codes::new());
-    let router = assemble(api_routes(config.serve.alias.as_deref()), &api, config);
-    finish(router, config).with_state(api)
+    let routes = api_routes(config.serve.alias.as_deref());
+    Assembly::new(hub, config, Codes::new())
+        .with(routes)
+        .finish()
 }
 
 /// All routes, for a hub that has the server for itself: those of [`router`], probes, pruning, and the console, for which it
 /// redeems these sign-in codes. Every other path is 404.
 pub fn standalone(hub: Hub, config: &Config, codes: Codes) -> Router {
-    let api = Api::new(hub, config, codes);
     let mut routes = api_routes(config.serve.alias.as_deref());
     routes.extend(own_routes());
-    let router = assemble(routes, &api, config).fallback_service(unknown(&api));
-    finish(router, config).with_state(api)
+    let assembly = Assembly::new(hub, config, codes).with(routes);
+    assembly.and_nothing_else().finish()
 }
 
 /// `/metrics` and `/healthz` without credentials, for an address of their own.
 pub(crate) fn scraping(hub: Hub, config: &Config) -> Router {
-    let api = Api::new(hub, config, Codes::new());
-    let router = assemble(scrape_routes(), &api, config).fallback_service(unknown(&api));
-    finish(router, config).with_state(api)
+    let assembly = Assembly::new(hub, config, Codes::new()).with(scrape_routes());
+    assembly.and_nothing_else().finish()
 }
 
 /// What answers whoever speaks plain HTTP to an address that speaks TLS.
@@ -369,93 +268,65 @@ pub(crate) fn not_encrypted() -> Router {
     Router::new().fallback(|| async { Problem::not_encrypted() })
 }
 
-/// What answers where there is no route.
-fn unknown(api: &Api) -> MethodRouter {
-    let refuse = || async { Problem::not_found("there is no such path") };
-    any(refuse).layer(counting(api, NO_ROUTE.into()))
+/// A router on its way.
+struct Assembly<'a> {
+    router: Router<Api>,
+    gate: Gate,
+    api: Api,
+    config: &'a Config,
 }
 
-/// Counts the answers of one route, in place and without another future around each. A stream counts when it is opened; a
-/// browser's preflight is answered before it gets here.
-fn counting(
-    api: &Api,
-    pattern: Cow<'static, str>,
-) -> MapResponseLayer<impl Fn(Response) -> Response + Clone + Send + Sync + 'static> {
-    let answers = api.hub.counted().route(pattern);
-    MapResponseLayer::new(move |response: Response| {
-        answers.answered(response.status().as_u16());
-        response
-    })
-}
-
-/// Puts the routes into a router, each behind its check.
-fn assemble(routes: Vec<Route>, api: &Api, config: &Config) -> Router<Api> {
-    let rules = CredentialRules::new(config, api.hub.authenticator());
-    let gate = |access| Gate {
-        hub: api.hub.clone(),
-        rules: rules.clone(),
-        access,
-        spread: api.retry,
-    };
-    by_path(routes, gate)
-        .into_iter()
-        .fold(Router::new(), |router, (path, methods)| {
-            let methods = methods.layer(counting(api, path.clone()));
-            router.route(&path, methods)
-        })
-}
-
-/// What all answers have in common.
-fn finish(mut router: Router<Api>, config: &Config) -> Router<Api> {
-    if !config.serve.cors_origins.is_empty() {
-        router = router.layer(cors(&config.serve.cors_origins));
-    }
-    router
-        .layer(from_fn(traced))
-        .layer(MapResponseLayer::new(secured))
-}
-
-/// Puts the check in front of each route, and the routes of one path together: what is not among its methods is 405.
-fn by_path(
-    routes: Vec<Route>,
-    gate: impl Fn(Access) -> Gate,
-) -> BTreeMap<Cow<'static, str>, MethodRouter<Api>> {
-    let mut paths: BTreeMap<Cow<'static, str>, (MethodRouter<Api>, Vec<Method>)> = BTreeMap::new();
-    for route in routes {
-        let handler = match route.access {
-            Access::Public => route.handler,
-            Access::Cron => route
-                .handler
-                .route_layer(from_fn_with_state(gate(Access::Cron), admit_cron)),
-            access => route
-                .handler
-                .route_layer(from_fn_with_state(gate(access), admit)),
-        };
-        let (methods, allowed) = paths.entry(route.path.clone()).or_default();
-        if allowed.contains(&route.method) {
-            tracing::warn!(path = %route.path, "the alias is a route already; it is left as it is");
-            continue;
+impl<'a> Assembly<'a> {
+    fn new(hub: Hub, config: &'a Config, codes: Codes) -> Self {
+        Self {
+            router: Router::new(),
+            gate: Gate {
+                hub: hub.clone(),
+                rules: CredentialRules::new(config, hub.authenticator()),
+                spread: RetrySpread::new(config),
+            },
+            api: Api::new(hub, config, codes),
+            config,
         }
-        allowed.push(route.method);
-        if route.head {
-            allowed.push(Method::HEAD);
-        }
-        *methods = std::mem::take(methods).merge(handler);
     }
-    let refusing = |(methods, allowed): (MethodRouter<Api>, Vec<Method>)| {
-        let takes_head = allowed.contains(&Method::HEAD) || !allowed.contains(&Method::GET);
-        let refuse = move || async move { Problem::method_not_allowed(&allowed) };
-        let methods = if takes_head {
-            methods
+
+    /// With these routes, each behind its check.
+    fn with(mut self, routes: Vec<Route>) -> Self {
+        for (path, methods) in route::build(routes, &self.gate) {
+            self.router = self.router.route(&path, methods);
+        }
+        self
+    }
+
+    /// Every other path is 404.
+    fn and_nothing_else(self) -> Self {
+        self.otherwise(|| async { Problem::not_found("there is no such path") })
+    }
+
+    /// On every other path, this.
+    fn otherwise<H, T>(mut self, handler: H) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        let handler = route::otherwise(handler, self.gate.clone());
+        self.router = self
+            .router
+            .fallback_service(handler.with_state(self.api.clone()));
+        self
+    }
+
+    fn finish(self) -> Router {
+        let origins = &self.config.serve.cors_origins;
+        let router = if origins.is_empty() {
+            self.router
         } else {
-            methods.on(MethodFilter::HEAD, refuse.clone())
+            // A browser's preflight gets no further than that layer, and is to say what every answer says.
+            let secured = MapResponseLayer::new(secured);
+            self.router.layer(cors(origins)).layer(secured)
         };
-        methods.fallback(refuse)
-    };
-    paths
-        .into_iter()
-        .map(|(path, found)| (path, refusing(found)))
-        .collect()
+        router.with_state(self.api)
+    }
 }
 
 /// Exact origins with credentials; the configuration has refused `*`, which browsers do not take together with them.
@@ -476,20 +347,4 @@ fn cors(origins: &[String]) -> CorsLayer {
         ])
         .expose_headers([header::RETRY_AFTER])
         .max_age(PREFLIGHT_AGE)
-}
-
-/// One line for each request, at `debug`. The route's pattern and not its path, no query and no header: what is secret
-/// or personal may stand in any of those.
-async fn traced(path: Option<MatchedPath>, request: Request, next: Next) -> Response {
-    let (method, begun) = (request.method().clone(), Instant::now());
-    let response = next.run(request).await;
-    tracing::debug!(
-        %method,
-        event = events::REQUEST_ANSWERED,
-        route = path.as_ref().map_or(NO_ROUTE, MatchedPath::as_str),
-        status = response.status().as_u16(),
-        elapsed_ms = begun.elapsed().as_millis(),
-        "answered"
-    );
-    response
 }

@@ -8,11 +8,10 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Query, Request, State};
+use axum::extract::{Query, Request};
 use axum::http::header::{AUTHORIZATION, COOKIE, HOST, ORIGIN};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, Uri};
-use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
@@ -237,48 +236,52 @@ fn bearer(value: &str) -> Option<&str> {
 pub(crate) struct Gate {
     pub(crate) hub: Hub,
     pub(crate) rules: CredentialRules,
-    pub(crate) access: Access,
     pub(crate) spread: RetrySpread,
 }
 
-/// Lets a request with the cron secret in `Authorization` through to its handler, and no other.
-pub(crate) async fn admit_cron(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let checked = match gate.rules.find(request.headers()) {
-        Ok(Credential::Bearer(credential)) => gate.hub.authenticator().cron(&credential),
-        Ok(_) => Err(AuthError::Cron),
-        Err(error) => Err(error),
-    };
-    match checked {
-        Ok(()) => next.run(request).await,
-        Err(error) => Problem::unauthorized(error).into_response(),
-    }
-}
-
-/// Lets a request through to its handler, with its [`Caller`] in the extensions, or answers 401 or 403.
-pub(crate) async fn admit(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let (mut parts, body) = request.into_parts();
-    match gate.caller(&parts).await {
-        Ok(caller) => {
-            parts.extensions.insert(caller);
-            next.run(Request::from_parts(parts, body)).await
-        }
-        Err(refusal) => refusal,
-    }
-}
-
 impl Gate {
-    async fn caller(&self, request: &Parts) -> Result<Caller, Response> {
+    /// Lets a request through, with its [`Caller`] in the extensions where the route asks who calls, or answers 401 or 403.
+    pub(crate) async fn admit(
+        &self,
+        access: Access,
+        request: Request,
+    ) -> Result<Request, Response> {
+        match access {
+            Access::Public => Ok(request),
+            Access::Cron => match self.cron(request.headers()) {
+                Ok(()) => Ok(request),
+                Err(error) => Err(Problem::unauthorized(error).into_response()),
+            },
+            access => {
+                let (mut parts, body) = request.into_parts();
+                let caller = self.caller(access, &parts).await?;
+                parts.extensions.insert(caller);
+                Ok(Request::from_parts(parts, body))
+            }
+        }
+    }
+
+    /// The cron secret stands in `Authorization`, and nowhere else.
+    fn cron(&self, headers: &HeaderMap) -> Result<(), AuthError> {
+        match self.rules.find(headers)? {
+            Credential::Bearer(credential) => self.hub.authenticator().cron(&credential),
+            _ => Err(AuthError::Cron),
+        }
+    }
+
+    async fn caller(&self, access: Access, request: &Parts) -> Result<Caller, Response> {
         let headers = &request.headers;
-        let credential = match self.access {
+        let refused = |error| self.refused(access, error, headers);
+        let credential = match access {
             Access::Stream => self.rules.find_for_stream(request),
             _ => self.rules.find(headers),
         }
-        .map_err(|error| self.refused(error, headers))?;
+        .map_err(refused)?;
         let (authenticator, now) = (self.hub.authenticator(), Timestamp::now());
         let caller = match &credential {
             Credential::Ticket(ticket) => authenticator.redeem_ticket(ticket, now),
             Credential::Bearer(token) | Credential::InUrl(token) | Credential::Cookie(token) => {
-                match self.access {
+                match access {
                     // One request for as long as the stream is open, and all of them at once after a restart.
                     Access::Stream => authenticator.authenticate(token, now).await,
                     _ => authenticator.recognise(token, now).await,
@@ -286,9 +289,9 @@ impl Gate {
             }
             Credential::Session { name, value } => authenticator.session(name, value, now).await,
         }
-        .map_err(|error| self.refused(error, headers))?;
+        .map_err(refused)?;
         let forbidden = |problem: Problem| problem.into_response();
-        self.access.check(&caller).map_err(forbidden)?;
+        access.check(&caller).map_err(forbidden)?;
         let reads_only = matches!(request.method, Method::GET | Method::HEAD);
         let unasked = matches!(
             credential,
@@ -303,8 +306,8 @@ impl Gate {
     }
 
     /// 401, or 503 where it is not the credential's fault, which an EventSource that asks for a stream must survive.
-    fn refused(&self, error: AuthError, headers: &HeaderMap) -> Response {
-        match (error, self.access) {
+    fn refused(&self, access: Access, error: AuthError, headers: &HeaderMap) -> Response {
+        match (error, access) {
             (AuthError::KeysUnavailable, Access::Stream) => stream::busy(headers, self.spread),
             (AuthError::KeysUnavailable, _) => Problem::keys_unavailable().into_response(),
             _ => Problem::unauthorized(error).into_response(),

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
 use super::stream::{RetrySpread, accepts_event_stream, event_stream};
-use super::{Api, Codes, finish};
+use super::{Assembly, Codes};
 use crate::config::Config;
 use crate::hub::Hub;
 use crate::metrics::Crowded;
@@ -26,14 +26,15 @@ const ADDRESS_RETRY: Duration = Duration::from_secs(60);
 
 /// Answers every request with this refusal.
 pub(crate) fn refusing(hub: Hub, config: &Config, reason: Crowded) -> Router {
-    let api = Api::new(hub, config, Codes::new());
     let refuse = move |State(spread): State<RetrySpread>, headers: HeaderMap| async move {
         let mut response = refusal(reason, spread, &headers);
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
         response
     };
-    finish(Router::new().fallback(refuse), config).with_state(api)
+    Assembly::new(hub, config, Codes::new())
+        .otherwise(refuse)
+        .finish()
 }
 
 fn refusal(reason: Crowded, spread: RetrySpread, headers: &HeaderMap) -> Response {

@@ -37,7 +37,7 @@ use hyper::body::Incoming;
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tower::ServiceExt;
+use tower::Service;
 
 use super::patience::Patience;
 use crate::fanout::Piped;
@@ -192,7 +192,8 @@ impl hyper::service::Service<Request<Incoming>> for ConnectionService {
         }
         let transfer = Arc::clone(&self.transfer);
         request.extensions_mut().insert(ConnectInfo(self.peer));
-        let answer = self.router.clone().oneshot(request.map(Body::new));
+        // A router is always ready.
+        let answer = self.router.clone().call(request.map(Body::new));
         Box::pin(async move {
             let mut response = answer.await?;
             let status = response.status();

@@ -4,15 +4,18 @@
 //! send everything to one path and say in `action` what they mean; they get the same handlers and the same answers,
 //! and what they send along without meaning anything by it is passed over.
 
+use std::convert::Infallible;
+use std::fmt;
+
 use axum::Extension;
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{FromRequestParts, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
-use std::fmt;
 
 use super::access::Access;
 use super::body::{Json, JsonText, OptionalJson, object};
@@ -41,37 +44,37 @@ const FORM_KEYS: [&str; 2] = ["id", "notificationId"];
 pub(crate) async fn create_and_notify(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    header: KeyHeader,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    publish(&hub, &caller, &headers, draft, Kind::Notification).await
+    publish(&hub, &caller, header, draft, Kind::Notification).await
 }
 
 /// `POST /notifications/broadcast`.
 pub(crate) async fn broadcast(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    header: KeyHeader,
     Json(draft): Json<Draft>,
 ) -> Result<Response, Problem> {
-    publish(&hub, &caller, &headers, draft, Kind::Broadcast).await
+    publish(&hub, &caller, header, draft, Kind::Broadcast).await
 }
 
 /// `POST /notifications/test`.
 pub(crate) async fn test(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    header: KeyHeader,
     OptionalJson(test): OptionalJson<Test>,
 ) -> Result<Response, Problem> {
-    publish_test(&hub, &caller, &headers, test).await
+    publish_test(&hub, &caller, header, test).await
 }
 
 /// `POST /notifications`: a draft, or the one-endpoint form.
 pub(crate) async fn one_endpoint(
     State(hub): State<Hub>,
     Extension(caller): Extension<Caller>,
-    headers: HeaderMap,
+    header: KeyHeader,
     JsonText(text): JsonText,
 ) -> Result<Response, Problem> {
     #[derive(Deserialize)]
@@ -85,7 +88,7 @@ pub(crate) async fn one_endpoint(
         Some(Action::Test) => {
             Access::Reader.check(&caller)?;
             let test = object(&without_form(&text)?)?;
-            return publish_test(&hub, &caller, &headers, test).await;
+            return publish_test(&hub, &caller, header, test).await;
         }
         Some(Action::Status) => {
             Access::ReaderOrAdmin.check(&caller)?;
@@ -97,7 +100,7 @@ pub(crate) async fn one_endpoint(
         None => object(&text)?,
         Some(_) => object(&without_form(&text)?)?,
     };
-    publish(&hub, &caller, &headers, draft, kind).await
+    publish(&hub, &caller, header, draft, kind).await
 }
 
 /// What the one-endpoint form asks for.
@@ -122,12 +125,12 @@ pub(crate) struct Test {
 async fn publish(
     hub: &Hub,
     caller: &Caller,
-    headers: &HeaderMap,
+    header: KeyHeader,
     mut draft: Draft,
     kind: Kind,
 ) -> Result<Response, Problem> {
     hub.publishing_allowed(&caller.publisher(), 1)?;
-    draft.idempotency_key = key(headers, draft.idempotency_key)?;
+    draft.idempotency_key = header.or(draft.idempotency_key)?;
     let validated = draft.validate(kind, caller.publisher(), Timestamp::now());
     let validated = validated.inspect_err(|_| hub.counted().refused(Refused::Invalid, 1))?;
     let receipt = hub.publish(validated).await?;
@@ -137,7 +140,7 @@ async fn publish(
 async fn publish_test(
     hub: &Hub,
     caller: &Caller,
-    headers: &HeaderMap,
+    header: KeyHeader,
     test: Test,
 ) -> Result<Response, Problem> {
     let Some(user) = caller.user() else {
@@ -149,7 +152,7 @@ async fn publish_test(
         target_user_id: Some(user.id.to_string()),
         title: Some("Test".to_owned()),
         message: test.message.unwrap_or_else(|| TEST_MESSAGE.to_owned()),
-        idempotency_key: key(headers, test.idempotency_key)?,
+        idempotency_key: header.or(test.idempotency_key)?,
         // Nobody but its sender is meant.
         webhook: Some(Choice::Never),
         ..Draft::default()
@@ -162,22 +165,41 @@ async fn publish_test(
     Ok(answer(&receipt))
 }
 
-/// The key under which this is asked for: the header's, or the body's; both, if they are the same.
-fn key(headers: &HeaderMap, in_body: Option<String>) -> Result<Option<String>, Problem> {
-    let mut given = headers.get_all(KEY_HEADER).iter();
-    let Some(header) = given.next() else {
-        return Ok(in_body);
-    };
-    let wrong = |message| Problem::field(KEY_HEADER, message);
-    let header = std::str::from_utf8(header.as_bytes()).map_err(|_| wrong("must be UTF-8"))?;
-    let header = key_in_header(header);
-    if given.next().is_some() {
-        return Err(wrong("stands there twice"));
+/// What stands in the header that carries a key: nothing, mostly.
+pub(crate) struct KeyHeader {
+    first: Option<HeaderValue>,
+    twice: bool,
+}
+
+impl<S: Sync> FromRequestParts<S> for KeyHeader {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        let mut given = parts.headers.get_all(KEY_HEADER).iter();
+        Ok(Self {
+            first: given.next().cloned(),
+            twice: given.next().is_some(),
+        })
     }
-    if in_body.is_some_and(|in_body| in_body != header) {
-        return Err(wrong("differs from the key in the body"));
+}
+
+impl KeyHeader {
+    /// The key under which this is asked for: the header's, or the body's; both, if they are the same.
+    fn or(self, in_body: Option<String>) -> Result<Option<String>, Problem> {
+        let Some(header) = self.first else {
+            return Ok(in_body);
+        };
+        let wrong = |message| Problem::field(KEY_HEADER, message);
+        let header = std::str::from_utf8(header.as_bytes()).map_err(|_| wrong("must be UTF-8"))?;
+        let header = key_in_header(header);
+        if self.twice {
+            return Err(wrong("stands there twice"));
+        }
+        if in_body.is_some_and(|in_body| in_body != header) {
+            return Err(wrong("differs from the key in the body"));
+        }
+        Ok(Some(header))
     }
-    Ok(Some(header))
 }
 
 /// 201 with the receipt of what was made now; 200 with that of an earlier one.
