@@ -13,7 +13,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
@@ -30,6 +30,10 @@ use crate::clock::Timestamp;
 use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
 use crate::store::{Agenda, Appended, Commits, Conflict, Refused, Released, StoreError, Swept};
+
+/// From how many jobs on the next commit lets others come along, as PostgreSQL's `commit_siblings` has it. Fewer would save
+/// little, and each would wait for whatever else wants the core.
+const CROWD: usize = 5;
 
 /// How long verdicts wait for an append to share its commit with. Without it a lone publisher's every notification
 /// would cost two fsyncs, one for itself and one for what became of it.
@@ -119,7 +123,10 @@ impl Writer {
     /// Writes until the store is closed and everything that was accepted is done.
     pub(super) fn run(self) {
         let mut max_wal = MAX_WAL_BYTES.unsigned_abs();
-        while let Some(jobs) = self.next_jobs() {
+        let mut crowd = 0;
+        while let Some(jobs) = self.next_jobs(crowd) {
+            // Slow to forget: whoever was answered by the last commit is back for the next but one.
+            crowd = jobs.len().max(crowd / 2);
             self.commit(jobs);
             max_wal = self.cut_back_log(max_wal);
         }
@@ -136,8 +143,8 @@ impl Writer {
     }
 
     /// What to do next: everything that waits, up to the bound; nothing but the mailbox if its verdicts have waited
-    /// long enough; none when the store is closed.
-    fn next_jobs(&self) -> Option<Vec<Job>> {
+    /// long enough; none when the store is closed. `crowd` is how many there were of late.
+    fn next_jobs(&self, crowd: usize) -> Option<Vec<Job>> {
         let mut verdicts_due = None;
         let first = loop {
             let job = if self.mailbox.waiting() {
@@ -159,6 +166,12 @@ impl Writer {
         };
         let mut notifications = weight(&first);
         let mut jobs = vec![first];
+        if crowd >= CROWD {
+            // Of many that publish, the others have been answered just now and are about to ask again. Where the threads
+            // that read them share this one's core they get it now, and what they read shares this commit; where they have
+            // cores of their own this returns at once.
+            thread::yield_now();
+        }
         while notifications < self.max_batch {
             let Ok(job) = self.jobs.try_recv() else { break };
             notifications += weight(&job);
