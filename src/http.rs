@@ -1,4 +1,4 @@
-//! The routes, all of them in one place, and what every answer has in common.
+//! The routes, all of them in one place.
 //!
 //! A route cannot stand in the table without saying who may call it, and the table's builder, not the handler, puts the
 //! check in front of it: a new route that forgot its check could not be written. Tests walk the same table and call each
@@ -42,6 +42,8 @@ use axum::extract::FromRef;
 use axum::handler::Handler;
 use axum::http::Method;
 use axum::http::header::{self, HeaderName, HeaderValue};
+use axum::response::IntoResponse;
+use axum::routing::MethodRouter;
 use tower::util::MapResponseLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
 
@@ -265,19 +267,19 @@ pub(crate) fn scraping(hub: Hub, config: &Config) -> Router {
 
 /// What answers whoever speaks plain HTTP to an address that speaks TLS.
 pub(crate) fn not_encrypted() -> Router {
-    Router::new().fallback(|| async { Problem::not_encrypted() })
+    Router::new().fallback(|| async { secured(Problem::not_encrypted().into_response()) })
 }
 
 /// A router on its way.
-struct Assembly<'a> {
+struct Assembly {
     router: Router<Api>,
     gate: Gate,
     api: Api,
-    config: &'a Config,
+    cors: Option<CorsLayer>,
 }
 
-impl<'a> Assembly<'a> {
-    fn new(hub: Hub, config: &'a Config, codes: Codes) -> Self {
+impl Assembly {
+    fn new(hub: Hub, config: &Config, codes: Codes) -> Self {
         Self {
             router: Router::new(),
             gate: Gate {
@@ -286,13 +288,14 @@ impl<'a> Assembly<'a> {
                 spread: RetrySpread::new(config),
             },
             api: Api::new(hub, config, codes),
-            config,
+            cors: cors(&config.serve.cors_origins),
         }
     }
 
     /// With these routes, each behind its check.
     fn with(mut self, routes: Vec<Route>) -> Self {
         for (path, methods) in route::build(routes, &self.gate) {
+            let methods = self.shared(methods);
             self.router = self.router.route(&path, methods);
         }
         self
@@ -304,40 +307,65 @@ impl<'a> Assembly<'a> {
     }
 
     /// On every other path, this.
-    fn otherwise<H, T>(mut self, handler: H) -> Self
+    fn otherwise<H, T>(self, handler: H) -> Self
     where
         H: Handler<T, Api>,
         T: 'static,
     {
         let handler = route::otherwise(handler, self.gate.clone());
-        self.router = self
-            .router
-            .fallback_service(handler.with_state(self.api.clone()));
+        self.fallback(handler)
+    }
+
+    /// On every path this refusal, which is counted elsewhere.
+    fn refusing<H, T>(self, handler: H) -> Self
+    where
+        H: Handler<T, Api>,
+        T: 'static,
+    {
+        let handler = route::uncounted(handler, self.gate.clone());
+        self.fallback(handler)
+    }
+
+    fn fallback(mut self, handler: MethodRouter<Api>) -> Self {
+        let handler = self.shared(handler).with_state(self.api.clone());
+        self.router = self.router.fallback_service(handler);
         self
     }
 
-    fn finish(self) -> Router {
-        let origins = &self.config.serve.cors_origins;
-        let router = if origins.is_empty() {
-            self.router
-        } else {
+    /// The same for pages of the configured origins. Around each path's handlers and not around the router: that may be merged
+    /// into another application's, whose own answers are not ours to change.
+    fn shared(&self, methods: MethodRouter<Api>) -> MethodRouter<Api> {
+        match &self.cors {
             // A browser's preflight gets no further than that layer, and is to say what every answer says.
-            let secured = MapResponseLayer::new(secured);
-            self.router.layer(cors(origins)).layer(secured)
-        };
-        router.with_state(self.api)
+            Some(cors) => methods.layer((MapResponseLayer::new(secured), cors.clone())),
+            None => methods,
+        }
+    }
+
+    fn finish(self) -> Router {
+        self.router.with_state(self.api)
     }
 }
 
-/// Exact origins with credentials; the configuration has refused `*`, which browsers do not take together with them.
-fn cors(origins: &[String]) -> CorsLayer {
+/// Exact origins with credentials, if there are any; the configuration has refused `*`, which browsers do not take together
+/// with them.
+fn cors(origins: &[String]) -> Option<CorsLayer> {
+    if origins.is_empty() {
+        return None;
+    }
     let origins = origins
         .iter()
         .filter_map(|origin| HeaderValue::from_str(origin).ok());
-    CorsLayer::new()
+    let cors = CorsLayer::new()
         .allow_origin(AllowOrigin::list(origins))
         .allow_credentials(true)
-        .allow_methods([Method::GET, Method::POST, Method::PATCH, Method::DELETE])
+        .allow_methods([
+            Method::GET,
+            Method::POST,
+            Method::PUT,
+            Method::PATCH,
+            Method::DELETE,
+        ])
         .allow_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,
@@ -346,5 +374,6 @@ fn cors(origins: &[String]) -> CorsLayer {
             header::CACHE_CONTROL,
         ])
         .expose_headers([header::RETRY_AFTER])
-        .max_age(PREFLIGHT_AGE)
+        .max_age(PREFLIGHT_AGE);
+    Some(cors)
 }

@@ -240,7 +240,8 @@ pub(crate) struct Gate {
 }
 
 impl Gate {
-    /// Lets a request through, with its [`Caller`] in the extensions where the route asks who calls, or answers 401 or 403.
+    /// Lets a request through, with its [`Caller`] in the extensions where the route asks who calls; or refuses it:
+    /// 401, 403, or what [`Gate::refused`] has.
     pub(crate) async fn admit(
         &self,
         access: Access,

@@ -33,7 +33,7 @@ pub(crate) fn refusing(hub: Hub, config: &Config, reason: Crowded) -> Router {
         response
     };
     Assembly::new(hub, config, Codes::new())
-        .otherwise(refuse)
+        .refusing(refuse)
         .finish()
 }
 

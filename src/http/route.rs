@@ -1,4 +1,4 @@
-//! A route: who may call it, what it does, and what all answers have in common.
+//! A route: who may call it, what it does, and what all routes' answers have in common.
 //!
 //! A route cannot be made without saying who may call it, and the check stands in front of its handler because [`build`]
 //! puts it there: a handler that forgot its check could not be written.
@@ -31,7 +31,7 @@ use super::secure::{RESOURCE_POLICY, secured};
 use crate::events;
 use crate::metrics::Answers;
 
-/// What stands for the route of a request that no route is for.
+/// What stands for the route of a request that no route is for, or that is refused whatever it asks for.
 const NO_ROUTE: &str = "none";
 
 /// A route, and who may call it.
@@ -143,6 +143,10 @@ pub(super) struct Place {
 impl Place {
     fn new(pattern: Cow<'static, str>, gate: Gate) -> Arc<Self> {
         let answers = gate.hub.counted().route(pattern.clone());
+        Self::counting(pattern, gate, answers)
+    }
+
+    fn counting(pattern: Cow<'static, str>, gate: Gate, answers: Arc<Answers>) -> Arc<Self> {
         Arc::new(Self {
             pattern,
             gate,
@@ -151,7 +155,7 @@ impl Place {
     }
 }
 
-/// A handler behind its check, whose answers are counted and told to the log, and say what all answers say.
+/// A handler behind its check, whose answers are counted and told to the log, and have the headers that all answers have.
 #[derive(Clone)]
 struct Checked<H> {
     access: Access,
@@ -262,5 +266,15 @@ where
     T: 'static,
 {
     let place = Place::new(NO_ROUTE.into(), gate);
+    any(Checked::new(Access::Public, handler, place))
+}
+
+/// What answers every request, and is counted elsewhere.
+pub(super) fn uncounted<H, T>(handler: H, gate: Gate) -> MethodRouter<Api>
+where
+    H: Handler<T, Api>,
+    T: 'static,
+{
+    let place = Place::counting(NO_ROUTE.into(), gate, Arc::default());
     any(Checked::new(Access::Public, handler, place))
 }

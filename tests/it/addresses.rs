@@ -157,6 +157,11 @@ async fn an_address_holds_so_many_connections_and_its_streams_are_counted_elsewh
         "campanile_connections_refused_total{reason=\"address\"} 2",
     )
     .await;
+    // No route has seen them.
+    for status in ["2xx", "4xx"] {
+        let line = format!(r#"campanile_http_requests_total{{route="none",status="{status}"}} 0"#);
+        told(&hub, &line).await;
+    }
 
     // One that ends makes room for another.
     drop(held);

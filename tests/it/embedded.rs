@@ -40,3 +40,33 @@ async fn the_router_mounts_in_another_application_and_streams_through_its_server
     serving.abort();
     own.stop().await;
 }
+
+#[tokio::test]
+async fn what_the_other_application_answers_itself_is_left_to_it() {
+    let own = TestHub::start().await;
+    let mut config = campanile::config::Config::default();
+    config.serve.cors_origins = vec!["https://app.example".to_owned()];
+    let app = axum::Router::new()
+        .route("/theirs", axum::routing::get(|| async { "theirs" }))
+        .merge(campanile::http::router(own.hub().clone(), &config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let base = format!("http://{}", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move { axum::serve(listener, app).await });
+
+    let of_ours = ["x-content-type-options", "access-control-allow-origin"];
+    for (path, status, ours) in [
+        ("/theirs", 200, false),
+        ("/nowhere", 404, false),
+        ("/notifications", 401, true),
+    ] {
+        let asked = own.client().get(format!("{base}{path}"));
+        let asked = asked.header("origin", "https://app.example");
+        let answer = soon("an answer", asked.send()).await.unwrap();
+        assert_eq!(answer.status(), status, "{path}");
+        for name in of_ours {
+            assert_eq!(answer.headers().contains_key(name), ours, "{path}: {name}");
+        }
+    }
+    serving.abort();
+    own.stop().await;
+}

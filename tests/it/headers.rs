@@ -61,8 +61,17 @@ async fn headers(request: RequestBuilder) -> (u16, HeaderMap) {
 
 #[tokio::test]
 async fn every_answer_of_every_route_is_secured() {
+    every_answer_is_secured(&[]).await;
+}
+
+#[tokio::test]
+async fn every_answer_of_every_route_is_secured_where_other_origins_may_ask_too() {
+    every_answer_is_secured(&["https://app.example"]).await;
+}
+
+async fn every_answer_is_secured(origins: &[&str]) {
     let hub = TestHub::with(|config| {
-        config.serve.cors_origins = vec!["https://app.example".to_owned()];
+        config.serve.cors_origins = origins.iter().map(ToString::to_string).collect();
     })
     .await;
     let client = reqwest::Client::builder().redirect(redirect::Policy::none());
@@ -88,8 +97,16 @@ async fn every_answer_of_every_route_is_secured() {
             .header("origin", "https://app.example")
             .header("access-control-request-method", method.as_str());
         let (status, found) = headers(preflight).await;
-        assert_eq!(status, 200, "{about}");
+        assert_eq!(
+            status,
+            if origins.is_empty() { 405 } else { 200 },
+            "{about}"
+        );
         secured("a preflight", &found);
+        let allowed = found.get("access-control-allow-methods");
+        let allowed = allowed.map_or("", |allowed| allowed.to_str().unwrap());
+        let is_allowed = allowed.split(',').any(|one| one == method.as_str());
+        assert_eq!(is_allowed, !origins.is_empty(), "{about}: {allowed}");
     }
     let (status, found) = headers(ask(&Method::GET, "/nowhere")).await;
     assert_eq!(status, 404);

@@ -1,7 +1,7 @@
 //! The one thread that writes: many callers' work, one commit.
 //!
-//! fsync is what a durable append costs, so it is shared. The writer takes whatever waits, up to a bound, and puts it
-//! into one transaction: first the verdicts in the mailbox, then the notifications in the order of their arrival, then
+//! fsync is what a durable append costs, so it is shared. The writer takes whatever waits, up to a bound, lets the others come
+//! along where many publish, and puts it all into one transaction: first the verdicts in the mailbox, then the notifications in the order of their arrival, then
 //! whatever else is to be written. A constraint that one of them breaks undoes that one alone: the transaction is begun
 //! again, with a savepoint for each. Any other error undoes them all, and every
 //! caller is told so: a full disk may already have rolled the transaction back behind our back, and whatever came after
@@ -31,7 +31,7 @@ use crate::notification::{Entry, Notification};
 use crate::reference::Zone;
 use crate::store::{Agenda, Appended, Commits, Conflict, Refused, Released, StoreError, Swept};
 
-/// From how many jobs on the next commit lets others come along, as PostgreSQL's `commit_siblings` has it. Fewer would save
+/// From how many publishers on the next commit lets others come along, as PostgreSQL's `commit_siblings` has it. Fewer would save
 /// little, and each would wait for whatever else wants the core.
 const CROWD: usize = 5;
 
@@ -126,7 +126,7 @@ impl Writer {
         let mut crowd = 0;
         while let Some(jobs) = self.next_jobs(crowd) {
             // Slow to forget: whoever was answered by the last commit is back for the next but one.
-            crowd = jobs.len().max(crowd / 2);
+            crowd = publishers(&jobs).max(crowd / 2);
             self.commit(jobs);
             max_wal = self.cut_back_log(max_wal);
         }
@@ -143,7 +143,7 @@ impl Writer {
     }
 
     /// What to do next: everything that waits, up to the bound; nothing but the mailbox if its verdicts have waited
-    /// long enough; none when the store is closed. `crowd` is how many there were of late.
+    /// long enough; none when the store is closed. `crowd` is how many published of late.
     fn next_jobs(&self, crowd: usize) -> Option<Vec<Job>> {
         let mut verdicts_due = None;
         let first = loop {
@@ -166,16 +166,20 @@ impl Writer {
         };
         let mut notifications = weight(&first);
         let mut jobs = vec![first];
-        if crowd >= CROWD {
-            // Of many that publish, the others have been answered just now and are about to ask again. Where the threads
-            // that read them share this one's core they get it now, and what they read shares this commit; where they have
-            // cores of their own this returns at once.
+        let mut take_what_waits = |jobs: &mut Vec<Job>| {
+            while notifications < self.max_batch {
+                let Ok(job) = self.jobs.try_recv() else { break };
+                notifications += weight(&job);
+                jobs.push(job);
+            }
+        };
+        take_what_waits(&mut jobs);
+        if crowd >= CROWD && publishers(&jobs) < crowd {
+            // The others of the crowd have been answered just now and are about to ask again. Where the threads that read
+            // them share this one's core they get it now, and what they read shares this commit; where they have cores of
+            // their own this returns at once.
             thread::yield_now();
-        }
-        while notifications < self.max_batch {
-            let Ok(job) = self.jobs.try_recv() else { break };
-            notifications += weight(&job);
-            jobs.push(job);
+            take_what_waits(&mut jobs);
         }
         Some(jobs)
     }
@@ -427,6 +431,12 @@ impl Writer {
             }
         }
     }
+}
+
+/// How many of these jobs are a publisher's.
+fn publishers(jobs: &[Job]) -> usize {
+    let of_publishers = jobs.iter().filter(|job| matches!(job, Job::Append(_)));
+    of_publishers.count()
 }
 
 /// How notifications are kept from undoing each other.
