@@ -4,8 +4,9 @@
 //!
 //! One backend with 64 connections, each publishing for a user with an open stream: a quarter of a second without keys,
 //! another with keys that follow each other (order numbers), another in which each connection is a backend with numbers of
-//! its own, another with random keys, and so on, so that the machine's own ups and downs fall on all alike. It prints the medians of the notifications per second, and of the ratios of
-//! neighbouring turns. The more pages of their index the keys of a commit fall on, the more they cost.
+//! its own, another with random keys, and so on, so that the machine's own ups and downs fall on all alike. It prints the
+//! medians of the notifications per second, and of the ratios of neighbouring turns. The more pages of their index the keys
+//! of a commit fall on, the more they cost; the key comes first in it, so what counts is how the keys lie, not whose they are.
 
 use std::error::Error;
 use std::net::SocketAddr;
