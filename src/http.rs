@@ -1,7 +1,6 @@
 //! The routes, all of them in one place.
 //!
-//! A route cannot stand in the table without saying who may call it, and the table's builder, not the handler, puts the
-//! check in front of it: a new route that forgot its check could not be written. Tests walk the same table and call each
+//! Each says who may call it, and `route.rs` puts that check in front of its handler. Tests walk the same table and call each
 //! route without credentials. Handlers only translate between HTTP and [`Hub`]; nothing here decides about delivery.
 
 mod access;
@@ -303,17 +302,8 @@ impl Assembly {
 
     /// Every other path is 404.
     fn and_nothing_else(self) -> Self {
-        self.otherwise(|| async { Problem::not_found("there is no such path") })
-    }
-
-    /// On every other path, this.
-    fn otherwise<H, T>(self, handler: H) -> Self
-    where
-        H: Handler<T, Api>,
-        T: 'static,
-    {
-        let handler = route::otherwise(handler, self.gate.clone());
-        self.fallback(handler)
+        let unknown = route::unknown(self.gate.clone());
+        self.fallback(unknown)
     }
 
     /// On every path this refusal, which is counted elsewhere.

@@ -83,50 +83,23 @@ impl Route {
     }
 }
 
-pub(super) fn get<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::GET, MethodFilter::GET), path, access, handler)
+/// A function for each method, by which the table's lines begin.
+macro_rules! methods {
+    ($($name:ident: $method:ident),+ $(,)?) => {$(
+        pub(super) fn $name<H, T>(
+            path: impl Into<Cow<'static, str>>,
+            access: Access,
+            handler: H,
+        ) -> Route
+        where
+            H: Handler<T, Api>,
+            T: 'static,
+        {
+            Route::new((Method::$method, MethodFilter::$method), path, access, handler)
+        }
+    )+};
 }
-
-pub(super) fn post<H, T>(path: impl Into<Cow<'static, str>>, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::POST, MethodFilter::POST), path, access, handler)
-}
-
-pub(super) fn patch<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::PATCH, MethodFilter::PATCH), path, access, handler)
-}
-
-pub(super) fn put<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new((Method::PUT, MethodFilter::PUT), path, access, handler)
-}
-
-pub(super) fn delete<H, T>(path: &'static str, access: Access, handler: H) -> Route
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
-    Route::new(
-        (Method::DELETE, MethodFilter::DELETE),
-        path,
-        access,
-        handler,
-    )
-}
+methods!(get: GET, post: POST, put: PUT, patch: PATCH, delete: DELETE);
 
 pub(super) fn file(path: &'static str, access: Access, file: File) -> Route {
     let serve = move |headers: HeaderMap| async move { file.serve(&headers) };
@@ -260,13 +233,10 @@ pub(super) fn build(
 }
 
 /// What answers where there is no route.
-pub(super) fn otherwise<H, T>(handler: H, gate: Gate) -> MethodRouter<Api>
-where
-    H: Handler<T, Api>,
-    T: 'static,
-{
+pub(super) fn unknown(gate: Gate) -> MethodRouter<Api> {
+    let refuse = || async { Problem::not_found("there is no such path") };
     let place = Place::new(NO_ROUTE.into(), gate);
-    any(Checked::new(Access::Public, handler, place))
+    any(Checked::new(Access::Public, refuse, place))
 }
 
 /// What answers every request, and is counted elsewhere.

@@ -1,11 +1,11 @@
 //! The one thread that writes: many callers' work, one commit.
 //!
 //! fsync is what a durable append costs, so it is shared. The writer takes whatever waits, up to a bound, lets the others come
-//! along where many publish, and puts it all into one transaction: first the verdicts in the mailbox, then the notifications in the order of their arrival, then
-//! whatever else is to be written. A constraint that one of them breaks undoes that one alone: the transaction is begun
-//! again, with a savepoint for each. Any other error undoes them all, and every
-//! caller is told so: a full disk may already have rolled the transaction back behind our back, and whatever came after
-//! would be committed by itself.
+//! along where many publish, and puts it all into one transaction: first the verdicts in the mailbox, then the notifications
+//! in the order of their arrival, then whatever else is to be written. A constraint that one of them breaks undoes that one
+//! alone: the transaction is begun again, with a savepoint for each. Any other error undoes them all, and every caller is
+//! told so: a full disk may already have rolled the transaction back behind our back, and whatever came after would be
+//! committed by itself.
 //!
 //! After the commit the entries are handed to the queue and only then are the callers answered, so that nothing that
 //! a publisher knows to be stored has yet to be put in order.
