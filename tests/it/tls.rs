@@ -605,6 +605,10 @@ async fn browsers_are_told_to_come_over_tls_alone_if_that_is_configured_and_over
         let plain = String::from_utf8(plain).unwrap();
         assert!(plain.starts_with("HTTP/1.1 400 "), "{plain}");
         assert!(!plain.contains("strict-transport-security"), "{plain}");
+        assert!(
+            plain.contains("x-content-type-options: nosniff\r\n"),
+            "{plain}"
+        );
         drop(stream);
         hub.stop().await;
     }
