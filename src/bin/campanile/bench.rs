@@ -18,6 +18,7 @@ mod progress;
 mod publishers;
 mod report;
 mod run;
+mod schedule;
 mod server;
 mod streams;
 mod tally;

@@ -10,6 +10,7 @@ use super::interrupt::Interrupt;
 use super::marks::{self, Clock};
 use super::progress::Progress;
 use super::publishers::Publishers;
+use super::schedule::{Due, Publishing, Schedule};
 use super::server::{Publication, Server};
 use super::streams::Streams;
 use super::tally::{Sent, Tally};
@@ -26,22 +27,6 @@ const OPENED_AT_ONCE: usize = 64;
 const GLANCE: Duration = Duration::from_millis(20);
 /// If no stream is opened for so long, no more will be: longer than a hub lets them wait in line.
 const OPENING_PATIENCE: Duration = Duration::from_secs(45);
-
-/// When to publish.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Pace {
-    /// As long as fewer requests' worth of deliveries than this are outstanding.
-    Saturated { window: u64 },
-    /// So many messages a second, whatever comes back.
-    Rated { per_second: f64 },
-}
-
-/// What is published, and how much at a time.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Publishing {
-    pub(super) pace: Pace,
-    pub(super) batch: u64,
-}
 
 /// Whoever watches: a person at a terminal, who may have had enough.
 pub(super) struct Watch {
@@ -158,7 +143,7 @@ impl<'a> Load<'a> {
         self.watch
             .progress
             .begin("publishing", nanos(warmup + duration));
-        let mut schedule = Schedule::new(publishing, begun);
+        let mut schedule = Schedule::new(publishing, begun).until(end);
         self.tally.measure_from(measure);
         let mut is_measured = false;
         loop {
@@ -186,8 +171,8 @@ impl<'a> Load<'a> {
                 Due::In(wait) => return Ok(wait),
                 Due::Later => return Ok(GLANCE),
             };
-            self.publish_one(publisher, moment, schedule.batch)?;
-            schedule.sent += 1;
+            self.publish_one(publisher, moment, schedule.batch())?;
+            schedule.advance();
         }
         // An answer ends the poll.
         Ok(GLANCE)
@@ -322,57 +307,6 @@ impl<'a> Load<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// When the next request is due.
-pub(super) struct Schedule {
-    pace: Pace,
-    batch: u64,
-    begun: u64,
-    sent: u64,
-}
-
-enum Due {
-    /// It was at this moment.
-    Now(u64),
-    In(Duration),
-    /// When more has arrived.
-    Later,
-}
-
-impl Schedule {
-    pub(super) fn new(publishing: Publishing, begun: u64) -> Self {
-        let Publishing { pace, batch } = publishing;
-        Self {
-            pace,
-            batch,
-            begun,
-            sent: 0,
-        }
-    }
-
-    fn due(&self, now: u64, tally: &Tally, streams: usize) -> Due {
-        match self.pace {
-            Pace::Saturated { window } => {
-                let outstanding = tally.due.saturating_sub(tally.arrived) as f64;
-                let worth = tally.audience().mean_size(streams) * self.batch as f64;
-                if outstanding < window as f64 * worth {
-                    Due::Now(now)
-                } else {
-                    Due::Later
-                }
-            }
-            Pace::Rated { per_second } => {
-                // The clock starts when it was due, so that a request that had to wait counts against the server.
-                let after = (self.sent * self.batch) as f64 / per_second * 1e9;
-                let moment = self.begun + after as u64;
-                match moment.checked_sub(now).filter(|wait| *wait > 0) {
-                    Some(wait) => Due::In(Duration::from_nanos(wait)),
-                    None => Due::Now(moment),
-                }
-            }
-        }
     }
 }
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use clap::ValueEnum;
 use serde::Serialize;
 
-use super::load::{Pace, Publishing};
 use super::marks::MAX_PUBLISHERS;
+use super::schedule::{Pace, Publishing};
 use crate::exit::Usage;
 
 /// What the streams and the publishers do.

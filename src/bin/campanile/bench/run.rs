@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::load::{Load, Pace, Schedule, Watch};
+use super::load::{Load, Watch};
 use super::marks::Clock;
 use super::options::{Args, Work};
 use super::publishers::Publishers;
 use super::report::{Latency, Report, Resume, ServerUse};
+use super::schedule::{Pace, Schedule};
 use super::server::{Publication, Server};
 use super::streams::Streams;
 use super::tally::{Audience, Tally};
