@@ -5,15 +5,19 @@
 //! [`enrolled`](Registration::enroll) by the one thread that owns all streams; it is forgotten when the
 //! [`Registration`] is dropped, however that comes about. The registry never knows of sockets.
 
+mod role_sets;
+
 use std::collections::HashSet;
 use std::net::IpAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use serde::{Serialize, Serializer};
+use smallvec::SmallVec;
 use uuid::Uuid;
 
+use self::role_sets::RoleSets;
 use crate::address::{self, PerAddress};
 use crate::audience::Recipient;
 use crate::clock::Timestamp;
@@ -25,8 +29,9 @@ pub(crate) type Slot = u32;
 /// The streams that are open, by user and by role.
 #[derive(Debug)]
 pub(crate) struct Registry {
-    users: DashMap<Arc<str>, Vec<Place>>,
+    users: DashMap<Arc<str>, Places>,
     roles: DashMap<Arc<str>, HashSet<Slot>>,
+    role_sets: RoleSets,
     addresses: Arc<PerAddress>,
     total: AtomicUsize,
     caps: Caps,
@@ -41,13 +46,17 @@ pub(crate) struct Caps {
     pub(crate) max: usize,
 }
 
-/// One stream in the registry.
+/// A user's streams. Most users have one or two, which then cost no allocation beside the map's.
+type Places = SmallVec<[Arc<Place>; 2]>;
+
+/// One stream, as the registry lists it and its [`Registration`] holds it.
 #[derive(Debug)]
 struct Place {
+    viewer: Viewer,
     connection: Uuid,
-    slot: Option<Slot>,
-    roles: Arc<[Arc<str>]>,
     since: Timestamp,
+    /// Once it is enrolled.
+    slot: OnceLock<Slot>,
 }
 
 /// Why there is no place.
@@ -86,6 +95,7 @@ impl Registry {
         Arc::new(Self {
             users: DashMap::new(),
             roles: DashMap::new(),
+            role_sets: RoleSets::default(),
             addresses: PerAddress::new("streams", caps.per_address),
             total: AtomicUsize::new(0),
             caps,
@@ -107,26 +117,26 @@ impl Registry {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::Hub);
         }
-        let connection = Uuid::now_v7();
-        // Most users have one stream, and there are many users: the first growth of a Vec is to four.
-        let of_user = self.users.entry(Arc::clone(&viewer.user));
-        let mut places = of_user.or_insert_with(|| Vec::with_capacity(1));
+        let roles = self.role_sets.shared(viewer.roles);
+        let mut places = self.users.entry(viewer.user).or_default();
         if places.len() >= self.caps.per_user {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::User);
         }
-        places.push(Place {
-            connection,
-            slot: None,
-            roles: Arc::clone(&viewer.roles),
+        let place = Arc::new(Place {
+            viewer: Viewer {
+                user: Arc::clone(places.key()),
+                roles,
+            },
+            connection: Uuid::now_v7(),
             since: now,
+            slot: OnceLock::new(),
         });
+        places.push(Arc::clone(&place));
         drop(places);
         Ok(Registration {
             registry: Arc::clone(self),
-            viewer,
-            connection,
-            slot: None,
+            place,
             _address: address,
         })
     }
@@ -137,7 +147,10 @@ impl Registry {
         match recipient {
             Recipient::User(user) => {
                 if let Some(places) = self.users.get(user) {
-                    places.iter().filter_map(|place| place.slot).for_each(found);
+                    places
+                        .iter()
+                        .filter_map(|place| place.slot())
+                        .for_each(found);
                 }
             }
             Recipient::Role(role) => {
@@ -153,7 +166,7 @@ impl Registry {
     pub(crate) fn some(&self, recipient: &Recipient, limit: usize) -> Vec<Slot> {
         match recipient {
             Recipient::User(user) => self.users.get(user).map_or_else(Vec::new, |places| {
-                let slots = places.iter().filter_map(|place| place.slot);
+                let slots = places.iter().filter_map(|place| place.slot());
                 slots.take(limit).collect()
             }),
             Recipient::Role(role) => self.roles.get(role).map_or_else(Vec::new, |slots| {
@@ -190,19 +203,28 @@ impl Registry {
     pub(crate) fn connections(&self, limit: usize) -> Vec<Connection> {
         let mut listed = Vec::new();
         for user in &self.users {
-            for place in user.value() {
-                if listed.len() == limit {
-                    return listed;
-                }
-                listed.push(Connection {
-                    connection_id: place.connection,
-                    user_id: Arc::clone(user.key()),
-                    roles: Arc::clone(&place.roles),
-                    since: place.since,
-                });
+            let left = limit - listed.len();
+            listed.extend(user.iter().take(left).map(|place| place.listed()));
+            if listed.len() == limit {
+                break;
             }
         }
         listed
+    }
+}
+
+impl Place {
+    fn slot(&self) -> Option<Slot> {
+        self.slot.get().copied()
+    }
+
+    fn listed(&self) -> Connection {
+        Connection {
+            connection_id: self.connection,
+            user_id: Arc::clone(&self.viewer.user),
+            roles: Arc::clone(&self.viewer.roles),
+            since: self.since,
+        }
     }
 }
 
@@ -210,23 +232,19 @@ impl Registry {
 #[derive(Debug)]
 pub(crate) struct Registration {
     registry: Arc<Registry>,
-    viewer: Viewer,
-    connection: Uuid,
-    slot: Option<Slot>,
+    place: Arc<Place>,
     /// Kept for its end: given back when the stream is gone.
     _address: Option<address::Place>,
 }
 
 impl Registration {
-    /// From now on the fan-out finds the stream under this slot.
-    pub(crate) fn enroll(&mut self, slot: Slot) {
-        self.slot = Some(slot);
-        if let Some(mut places) = self.registry.users.get_mut(&self.viewer.user)
-            && let Some(place) = places.iter_mut().find(|p| p.connection == self.connection)
-        {
-            place.slot = Some(slot);
+    /// From now on the fan-out finds the stream under this slot. To be called once.
+    pub(crate) fn enroll(&self, slot: Slot) {
+        if self.place.slot.set(slot).is_err() {
+            debug_assert!(false, "a stream has one slot");
+            return;
         }
-        for role in self.viewer.roles.iter() {
+        for role in self.viewer().roles.iter() {
             self.registry
                 .roles
                 .entry(Arc::clone(role))
@@ -237,32 +255,33 @@ impl Registration {
 
     /// Who the stream is for.
     pub(crate) fn viewer(&self) -> &Viewer {
-        &self.viewer
+        &self.place.viewer
     }
 
     /// The stream's public id.
     pub(crate) fn connection(&self) -> Uuid {
-        self.connection
+        self.place.connection
     }
 }
 
 impl Drop for Registration {
     fn drop(&mut self) {
-        self.registry.total.fetch_sub(1, Ordering::Relaxed);
-        if let Some(mut places) = self.registry.users.get_mut(&self.viewer.user) {
-            places.retain(|place| place.connection != self.connection);
+        let (registry, viewer) = (&self.registry, self.viewer());
+        registry.total.fetch_sub(1, Ordering::Relaxed);
+        if let Some(mut places) = registry.users.get_mut(&viewer.user) {
+            places.retain(|place| !Arc::ptr_eq(place, &self.place));
         }
-        self.registry
+        registry
             .users
-            .remove_if(&self.viewer.user, |_, places| places.is_empty());
-        let Some(slot) = self.slot else { return };
-        for role in self.viewer.roles.iter() {
-            if let Some(mut slots) = self.registry.roles.get_mut(role) {
+            .remove_if(&viewer.user, |_, places| places.is_empty());
+        let Some(slot) = self.place.slot() else {
+            return;
+        };
+        for role in viewer.roles.iter() {
+            if let Some(mut slots) = registry.roles.get_mut(role) {
                 slots.remove(&slot);
             }
-            self.registry
-                .roles
-                .remove_if(role, |_, slots| slots.is_empty());
+            registry.roles.remove_if(role, |_, slots| slots.is_empty());
         }
     }
 }

@@ -286,7 +286,7 @@ impl Table {
 
     fn admit(&mut self, admit: Admit, now: Instant) -> Admission {
         let Admit {
-            mut registration,
+            registration,
             naming,
             ends,
         } = admit;
