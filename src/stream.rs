@@ -9,35 +9,38 @@
 //! A stream knows nothing of other streams, of tasks, or of the store: its owner calls it and does what
 //! [`Stream::next`] says. All of it happens on one thread, so it needs no lock.
 
+mod acknowledged;
+mod count;
 mod end;
+mod frames;
+mod outlet;
 
-use std::collections::VecDeque;
 use std::io;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 
+use self::acknowledged::Acknowledged;
+use self::count::Count;
 pub(crate) use self::end::End;
-use crate::audience::Recipient;
+pub(crate) use self::frames::{Note, Run, ServedPage};
+use self::outlet::{Outlet, Put};
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::registry::Registration;
-use crate::sink::{self, Sink, would_block};
+use crate::sink::{self, Sink};
 use crate::sse::{self, Bye, Frame, Framing, Naming};
 use crate::store::{Unacknowledged, Verdicts, Viewer};
 
 /// How long an ended stream waits for its client to close, so that what was written last is not torn away by a reset.
 const LINGER: Duration = Duration::from_secs(5);
 
-/// How much of what was owed is remembered until the peer has acknowledged it; what lies further back was written long
-/// before.
-const MAX_UNHEARD: usize = 10_000;
-
 /// One open stream.
 #[derive(Debug)]
 pub(crate) struct Stream {
     registration: Registration,
-    sink: Option<Sink>,
+    /// None until its response head is written.
+    outlet: Option<Outlet>,
     pub(crate) naming: Naming,
     pub(crate) framing: Framing,
     phase: Phase,
@@ -47,35 +50,8 @@ pub(crate) struct Stream {
     missed: Position,
     /// A page of the log, or a count, has been asked for and has not come.
     reading: bool,
-    /// The count that its client was told last may not be true any more. However often that happens while it cannot be
-    /// told, it is counted once, when it can.
-    recount: bool,
-    /// What was new for its user's inbox since the last count.
-    uncounted: Uncounted,
-    /// What the first count it was told covers: what is read from the log up to here is no news for it.
-    counted: Position,
-    /// The frame that is partly written.
-    pending: Option<Box<Pending>>,
-    /// Since when the sink takes nothing.
-    stuck_since: Option<Instant>,
-    /// Bytes handed to the sink, ever.
-    written: u64,
-    /// What the peer had acknowledged when it was last seen to acknowledge anything.
-    heard: Heard,
-    /// How far it was when the peer was last seen to have acknowledged everything: a machine that falls asleep takes
-    /// bytes that it will never read.
-    acknowledged: Position,
-    /// What was owed from before and was written since then, the oldest first: it has no id from which a client could prove
-    /// that it came. With how much had been written by then; at most [`MAX_UNHEARD`].
-    /// Apart, because hardly any stream has some.
-    unheard: Option<Box<Unheard>>,
-    /// What is known of the peer once it has acknowledged so many bytes. One is taken at a time: a stream with steady traffic
-    /// always has some on their way.
-    checkpoint: Checkpoint,
-    /// From here on it proves what its client has: nothing at all before it, if the client said itself where it stood.
-    began: Position,
-    /// The mark as last written to the store.
-    marked: Position,
+    count: Count,
+    acknowledged: Acknowledged,
     ends_at: Timestamp,
     ends_because: Bye,
     ending: Option<Box<Frame>>,
@@ -84,9 +60,6 @@ pub(crate) struct Stream {
     /// Tells this stream from earlier ones in the same slot.
     pub(crate) serial: u32,
 }
-
-/// What was owed, each with how much had been written by then.
-type Unheard = VecDeque<(u64, (Position, Recipient))>;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
@@ -102,70 +75,6 @@ enum Phase {
     Ended(Instant),
     /// Broken or abandoned: to be dropped.
     Over,
-}
-
-/// Whether a stream has been given something that its last count did not know of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Uncounted {
-    Nothing,
-    /// Its owner has not been told.
-    Something,
-    /// Its owner has it counted when its turn comes.
-    Queued,
-}
-
-/// How much the peer has acknowledged, and since when.
-#[derive(Clone, Copy, Debug)]
-struct Heard {
-    bytes: u64,
-    at: Instant,
-}
-
-/// Where a stream stood when it had handed so many bytes to its sink.
-#[derive(Clone, Copy, Debug)]
-struct Checkpoint {
-    written: u64,
-    cursor: Position,
-}
-
-/// A frame whose first bytes are with the kernel: the rest must follow before anything else.
-#[derive(Debug)]
-struct Pending {
-    rest: Bytes,
-    note: Option<Note>,
-}
-
-/// What it means that a frame has been written whole.
-#[derive(Clone, Debug)]
-pub(crate) struct Note {
-    /// The entry's place.
-    pub(crate) position: Position,
-    /// The recipients that have it now, where that changes a verdict.
-    pub(crate) sent: Vec<Recipient>,
-}
-
-/// Frames put together to be written in one call.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Run {
-    /// The frames' bytes.
-    pub(crate) bytes: Bytes,
-    /// Where each frame ends.
-    pub(crate) ends: Vec<usize>,
-    /// Whether any of them is for inboxes.
-    pub(crate) inbox: bool,
-}
-
-/// A page of the log, encoded for one stream.
-#[derive(Debug)]
-pub(crate) struct ServedPage {
-    /// The frames.
-    pub(crate) run: Run,
-    /// One for each frame.
-    pub(crate) notes: Vec<Note>,
-    /// How far the page goes.
-    pub(crate) covers: Position,
-    /// Whether that is as far as was asked.
-    pub(crate) complete: bool,
 }
 
 /// What a stream is attached with.
@@ -216,28 +125,15 @@ impl Stream {
     ) -> Self {
         Self {
             registration,
-            sink: None,
+            outlet: None,
             naming,
             framing: Framing::UntilClose,
             phase: Phase::Admitted,
             cursor: Position::START,
             missed: Position::START,
             reading: false,
-            recount: false,
-            uncounted: Uncounted::Nothing,
-            counted: Position::START,
-            pending: None,
-            stuck_since: None,
-            written: 0,
-            heard: Heard { bytes: 0, at: now },
-            acknowledged: Position::START,
-            unheard: None,
-            checkpoint: Checkpoint {
-                written: 0,
-                cursor: Position::START,
-            },
-            began: Position::START,
-            marked: Position::START,
+            count: Count::new(),
+            acknowledged: Acknowledged::nothing(now),
             ends_at: ends.0,
             ends_because: ends.1,
             ending: None,
@@ -251,7 +147,7 @@ impl Stream {
     }
 
     pub(crate) fn sink_mut(&mut self) -> Option<&mut Sink> {
-        self.sink.as_mut()
+        self.outlet.as_mut().map(Outlet::sink_mut)
     }
 
     /// Gives it its socket or pipe and says the first words. `fanned` is how far the fan-out has come.
@@ -266,18 +162,11 @@ impl Stream {
         if self.phase != Phase::Admitted {
             return;
         }
-        self.sink = Some(sink);
+        self.outlet = Some(Outlet::new(sink));
         self.framing = framing;
         self.cursor = opening.place;
-        self.heard.at = now;
-        self.acknowledged = opening.place;
-        self.marked = opening.place;
-        self.counted = opening.counted;
-        self.began = if opening.proven {
-            Position::START
-        } else {
-            opening.place
-        };
+        self.acknowledged.begin(opening.place, opening.proven, now);
+        self.count.begin(opening.counted);
         self.phase = if opening.owes {
             Phase::Owed(Position::START)
         } else if self.missed > opening.place || opening.place < fanned {
@@ -290,7 +179,12 @@ impl Stream {
 
     /// Whether a frame offered now is written now.
     pub(crate) fn is_live(&self) -> bool {
-        self.phase == Phase::Live && self.missed <= self.cursor && self.pending.is_none()
+        self.phase == Phase::Live && self.missed <= self.cursor && self.at_boundary()
+    }
+
+    /// Whether a frame may begin, as far as what was written goes.
+    fn at_boundary(&self) -> bool {
+        self.outlet.as_ref().is_none_or(Outlet::at_boundary)
     }
 
     /// An entry in its audience went by while it was not live.
@@ -310,7 +204,7 @@ impl Stream {
     ) {
         let whole = self.put(run, &note, verdicts, now);
         if run.inbox {
-            self.note_uncounted();
+            self.count.offered();
         }
         if whole == run.ends.len() {
             self.cursor = last;
@@ -332,11 +226,11 @@ impl Stream {
             _ => return,
         };
         // A heartbeat that got stuck meanwhile is in the way: the page is asked for again once it is through.
-        if self.ending.is_some() || self.pending.is_some() {
+        if self.ending.is_some() || !self.at_boundary() {
             return;
         }
-        if owed {
-            self.hear_owed(self.taken());
+        if owed && let Some(outlet) = &self.outlet {
+            self.acknowledged.hear_owed(outlet.receipt());
         }
         let whole = self.put(
             &page.run,
@@ -350,8 +244,8 @@ impl Stream {
         for note in page.notes.iter().take(whole) {
             self.was_sent(note, verdicts);
         }
-        if page.run.inbox && page.covers > self.counted {
-            self.note_uncounted();
+        if page.run.inbox {
+            self.count.read(page.covers);
         }
         let finished = whole == page.run.ends.len();
         let reached = match whole.checked_sub(1).and_then(|last| page.notes.get(last)) {
@@ -386,28 +280,17 @@ impl Stream {
 
     /// Something in its user's inbox is read that was not: the client is told once the stream is live.
     pub(crate) fn inbox_changed(&mut self) {
-        self.recount = true;
-    }
-
-    fn note_uncounted(&mut self) {
-        if self.uncounted == Uncounted::Nothing {
-            self.uncounted = Uncounted::Something;
-        }
+        self.count.again();
     }
 
     /// Whether its owner has to give it a turn to be counted; says so once until that has come.
     pub(crate) fn became_uncounted(&mut self) -> bool {
-        let news = self.uncounted == Uncounted::Something;
-        if news {
-            self.uncounted = Uncounted::Queued;
-        }
-        news
+        self.count.wants_turn()
     }
 
     /// Its turn has come: the client is told the count once the stream is live.
     pub(crate) fn count_now(&mut self) {
-        self.uncounted = Uncounted::Nothing;
-        self.recount = true;
+        self.count.turn();
     }
 
     /// Tells its client what was counted, unless it has fallen behind meanwhile: then it is counted again.
@@ -416,7 +299,7 @@ impl Stream {
         if self.is_live() && self.ending.is_none() {
             self.say(status, now);
         } else {
-            self.recount = true;
+            self.count.again();
         }
     }
 
@@ -437,7 +320,7 @@ impl Stream {
 
     /// Goes on when the sink takes bytes again.
     pub(crate) fn progress(&mut self, verdicts: &mut Verdicts, now: Instant) {
-        match self.sink.as_mut().map(Sink::listen) {
+        match self.outlet.as_mut().map(Outlet::listen) {
             None | Some(sink::Heard::Silence) => {}
             // Whoever writes into an event stream is not speaking this protocol. After the last word it is no matter.
             Some(sink::Heard::Bytes) if matches!(self.phase, Phase::Ended(_)) => {}
@@ -447,38 +330,21 @@ impl Stream {
             }
             Some(sink::Heard::TimedOut) => return self.abandon(End::Stalled),
         }
-        self.write_pending(verdicts, now);
+        if let Some(outlet) = self.outlet.as_mut() {
+            let finished = outlet.finish(now);
+            self.finished(finished, verdicts);
+        }
     }
 
-    fn write_pending(&mut self, verdicts: &mut Verdicts, now: Instant) {
-        let (Some(mut pending), Some(sink)) = (self.pending.take(), self.sink.as_mut()) else {
-            self.stuck_since = None;
-            return;
-        };
-        while !pending.rest.is_empty() {
-            match sink.write(&pending.rest) {
-                Ok(taken) if taken > 0 => {
-                    self.written += taken as u64;
-                    let _ = pending.rest.split_to(taken);
-                    self.stuck_since = None;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if would_block(&error) => {
-                    self.stuck_since.get_or_insert(now);
-                    self.pending = Some(pending);
-                    return;
-                }
-                Err(error) => return self.broke(&error),
-                Ok(_) => {
-                    self.phase = Phase::Over;
-                    return;
-                }
+    /// The frame that was cut has been written whole, if this is its note; or the sink broke over it.
+    fn finished(&mut self, finished: io::Result<Option<Note>>, verdicts: &mut Verdicts) {
+        match finished {
+            Ok(Some(note)) => {
+                self.was_sent(&note, verdicts);
+                self.advance(note.position);
             }
-        }
-        self.stuck_since = None;
-        if let Some(note) = pending.note {
-            self.was_sent(&note, verdicts);
-            self.advance(note.position);
+            Ok(None) => {}
+            Err(error) => self.broke(&error),
         }
     }
 
@@ -486,12 +352,8 @@ impl Stream {
     fn was_sent(&mut self, note: &Note, verdicts: &mut Verdicts) {
         let sent = note.sent.iter().map(|r| (note.position, r.clone()));
         verdicts.sent.extend(sent.clone());
-        if matches!(self.phase, Phase::Owed(_)) {
-            let written = self.written;
-            let unheard = self.unheard.get_or_insert_default();
-            unheard.extend(sent.map(|sent| (written, sent)));
-            let over = unheard.len().saturating_sub(MAX_UNHEARD);
-            unheard.drain(..over);
+        if let (Phase::Owed(_), Some(outlet)) = (self.phase, &self.outlet) {
+            self.acknowledged.owes(sent, outlet.written());
         }
     }
 
@@ -503,8 +365,7 @@ impl Stream {
         }
     }
 
-    /// Writes frames in one call; how many of them were taken whole. The frame that was cut is kept, what follows it is
-    /// not.
+    /// Writes frames in one call; how many of them were taken whole.
     fn put(
         &mut self,
         run: &Run,
@@ -512,45 +373,27 @@ impl Stream {
         verdicts: &mut Verdicts,
         now: Instant,
     ) -> usize {
-        let Some(sink) = self.sink.as_mut() else {
+        let Some(outlet) = self.outlet.as_mut() else {
             return 0;
         };
-        debug_assert!(self.pending.is_none(), "a frame is half written");
-        let taken = match sink.write(&run.bytes) {
-            Ok(taken) => {
-                self.written += taken as u64;
-                taken
+        let viewer = self.registration.viewer();
+        match outlet.put(run, |index| note(viewer, index), now) {
+            Ok(Put { whole, next }) => {
+                self.finished(next, verdicts);
+                whole
             }
-            Err(error) if would_block(&error) => 0,
             Err(error) => {
                 self.broke(&error);
-                return 0;
+                0
             }
-        };
-        if taken == run.bytes.len() {
-            return run.ends.len();
         }
-        // One that could not even begin is kept all the same: it is what waits for the sink, and keeps the rest away.
-        let whole = run.ends.partition_point(|end| *end <= taken);
-        let end = run.ends.get(whole).copied().unwrap_or(run.bytes.len());
-        self.pending = Some(Box::new(Pending {
-            // A copy, so that one slow stream does not keep the whole run alive.
-            rest: Bytes::copy_from_slice(&run.bytes[taken..end]),
-            note: note(self.registration.viewer(), whole),
-        }));
-        self.stuck_since = Some(now);
-        // The sink may have room again already; then there will be no further word from it.
-        if taken > 0 {
-            self.write_pending(verdicts, now);
-        }
-        whole
     }
 
     /// A sign of life, at a frame's boundary only. `live` carries the fan-out's place as its id, `bare` none.
     pub(crate) fn beat(&mut self, live: &Frame, bare: &Frame, fanned: Position, now: Instant) {
         self.hear(fanned, now);
         let talks = matches!(self.phase, Phase::Owed(_) | Phase::Behind | Phase::Live);
-        if !talks || self.pending.is_some() || self.ending.is_some() {
+        if !talks || !self.at_boundary() || self.ending.is_some() {
             return;
         }
         let frame = if self.is_live() { live } else { bare };
@@ -559,32 +402,16 @@ impl Stream {
 
     /// Looks at what the peer has acknowledged. Where that cannot be known, what is written counts as taken.
     fn hear(&mut self, fanned: Position, now: Instant) {
-        let Some(sink) = self.sink.as_ref() else {
+        let Some(outlet) = self.outlet.as_ref() else {
             return;
         };
-        let queued = sink.unacknowledged().unwrap_or(0) as u64;
-        let taken = self.written.saturating_sub(queued);
-        if taken > self.heard.bytes || queued == 0 {
-            self.heard = Heard {
-                bytes: taken,
-                at: now,
-            };
-        }
-        if taken >= self.checkpoint.written {
-            self.acknowledged = self.checkpoint.cursor.max(self.acknowledged);
-            self.checkpoint = Checkpoint {
-                written: self.written,
-                cursor: self.cursor,
-            };
-        }
-        self.hear_owed(taken);
-        if queued == 0 {
-            self.acknowledged = if self.is_live() {
-                self.cursor.max(fanned)
-            } else {
-                self.cursor
-            };
-        }
+        let receipt = outlet.receipt();
+        let all = if self.is_live() {
+            self.cursor.max(fanned)
+        } else {
+            self.cursor
+        };
+        self.acknowledged.hear(receipt, self.cursor, all, now);
     }
 
     /// Says its last word at the next frame's boundary, with the wait before the client comes back.
@@ -603,7 +430,7 @@ impl Stream {
     /// The same for one that may be sent nothing more: where its socket takes nothing now, it is cut off without the word.
     pub(crate) fn end_at_once(&mut self, reason: Bye, retry: Duration, now: Timestamp) {
         self.end(reason, retry, now);
-        if self.pending.is_some() {
+        if !self.at_boundary() {
             self.phase = Phase::Over;
         }
     }
@@ -620,19 +447,18 @@ impl Stream {
 
     /// Whether its socket has taken nothing, or its client acknowledged nothing, for so long.
     pub(crate) fn stalled(&self, limit: Duration, now: Instant) -> bool {
-        let silent = |since: Instant| now.saturating_duration_since(since) >= limit;
-        self.stuck_since.is_some_and(silent)
-            || matches!(self.phase, Phase::Ended(since) if now.saturating_duration_since(since) >= LINGER)
+        let lingers = matches!(self.phase, Phase::Ended(since) if now.saturating_duration_since(since) >= LINGER);
+        lingers
+            || self
+                .outlet
+                .as_ref()
+                .is_some_and(|outlet| outlet.is_stuck(limit, now))
     }
 
     /// Whether its client has left bytes unacknowledged for so long: gone without a word, or asleep.
     pub(crate) fn unheard(&self, limit: Duration, now: Instant) -> bool {
-        let queued = self.sink.as_ref().and_then(Sink::unacknowledged);
-        let queued = queued.unwrap_or(0) as u64;
-        self.stalled(limit, now)
-            || (queued > 0
-                && self.written.saturating_sub(queued) <= self.heard.bytes
-                && now.saturating_duration_since(self.heard.at) >= limit)
+        let silent = |outlet: &Outlet| self.acknowledged.is_silent(outlet.receipt(), limit, now);
+        self.stalled(limit, now) || self.outlet.as_ref().is_some_and(silent)
     }
 
     /// Its sink is broken.
@@ -668,12 +494,8 @@ impl Stream {
     /// The place up to which its user has been served by it, if that has moved since it was last asked. What the peer
     /// has not acknowledged is left out.
     pub(crate) fn mark(&mut self) -> Option<Position> {
-        self.sink.as_ref()?;
-        let mark = self.acknowledged;
-        (mark > self.marked).then(|| {
-            self.marked = mark;
-            mark
-        })
+        self.outlet.as_ref()?;
+        self.acknowledged.mark()
     }
 
     /// The same at its end, when all that it wrote counts if nothing is left unacknowledged.
@@ -682,37 +504,10 @@ impl Stream {
         self.mark()
     }
 
-    /// How much its peer has acknowledged. Where that cannot be known, all of it.
-    fn taken(&self) -> u64 {
-        let queued = self.sink.as_ref().and_then(Sink::unacknowledged);
-        self.written.saturating_sub(queued.unwrap_or(0) as u64)
-    }
-
-    /// Forgets what was owed and has been acknowledged.
-    fn hear_owed(&mut self, taken: u64) {
-        let Some(unheard) = self.unheard.as_mut() else {
-            return;
-        };
-        while unheard
-            .pop_front_if(|(written, _)| *written <= taken)
-            .is_some()
-        {}
-        if unheard.is_empty() {
-            self.unheard = None;
-        }
-    }
-
     /// What was written to it and has not been acknowledged, after its end; whom that was for is for its owner to say.
     pub(crate) fn unacknowledged(&mut self) -> Option<Unacknowledged> {
-        self.sink.as_ref()?;
-        let unheard = self.unheard.take().unwrap_or_default();
-        let owed: Vec<_> = unheard.into_iter().map(|(_, owed)| owed).collect();
-        (self.acknowledged < self.cursor || !owed.is_empty()).then_some(Unacknowledged {
-            recipients: Vec::new(),
-            after: self.acknowledged,
-            upto: self.cursor,
-            owed,
-        })
+        self.outlet.as_ref()?;
+        self.acknowledged.lacking(self.cursor)
     }
 
     /// Whether its client has had, and acknowledged, everything between these two places.
@@ -724,7 +519,7 @@ impl Stream {
         now: Instant,
     ) -> bool {
         self.hear(fanned, now);
-        self.began <= after && self.acknowledged >= upto
+        self.acknowledged.proves(after, upto)
     }
 
     /// What to do for it now.
@@ -732,7 +527,7 @@ impl Stream {
         if self.phase == Phase::Over {
             return Next::Close;
         }
-        if self.pending.is_some() {
+        if !self.at_boundary() {
             return Next::Wait;
         }
         if let Some(bye) = self.ending.take() {
@@ -760,13 +555,15 @@ impl Stream {
                 self.reading = true;
                 Next::ReadLog { after: self.cursor }
             }
-            Phase::Live if self.recount => {
-                self.reading = true;
-                // What changes from here on is counted after the count that is asked for now.
-                self.recount = false;
-                Next::CountUnread
+            Phase::Live => {
+                self.reading = self.count.take_due();
+                if self.reading {
+                    Next::CountUnread
+                } else {
+                    Next::Wait
+                }
             }
-            Phase::Admitted | Phase::Live | Phase::Ended(_) | Phase::Over => Next::Wait,
+            Phase::Admitted | Phase::Ended(_) | Phase::Over => Next::Wait,
         }
     }
 
@@ -776,16 +573,14 @@ impl Stream {
             bytes.extend_from_slice(sse::LAST_CHUNK);
         }
         self.put_alone(bytes.into(), now);
-        match (self.phase, &self.pending) {
+        match (self.phase, self.outlet.as_mut()) {
             (Phase::Over, _) => {}
-            // No room even for this: whoever does not read does not hear it either.
-            (_, Some(_)) => self.phase = Phase::Over,
-            (_, None) => {
-                if let Some(sink) = self.sink.as_mut() {
-                    sink.finish();
-                }
+            (_, Some(outlet)) if outlet.at_boundary() => {
+                outlet.close();
                 self.phase = Phase::Ended(now);
             }
+            // No room even for this: whoever does not read does not hear it either.
+            _ => self.phase = Phase::Over,
         }
     }
 }
