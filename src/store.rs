@@ -14,16 +14,20 @@ mod agenda;
 mod commits;
 mod inbox;
 mod outbox;
+mod pages;
+mod placed;
 mod reminders;
+mod retention;
+mod retries;
+mod scheduled;
 pub mod sqlite;
+mod verdicts;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use uuid::Uuid;
 
 pub use self::agenda::Agenda;
 pub use self::commits::Commits;
@@ -33,13 +37,19 @@ pub use self::outbox::{
     Redelivered, SettledWebhook, Webhook, WebhookClaim, WebhookOutcome, WebhookQuery, WebhookState,
     WebhooksOf,
 };
+pub use self::pages::{Page, PageEntry, PageQuery, Start, StartQuery};
+pub use self::placed::{
+    Appended, Conflict, Duplicate, DuplicateOutcome, DuplicateQuery, MAX_SCHEDULED, Placed, Refused,
+};
 pub use self::reminders::{Kept, ReminderHistory, ReminderQuery, Reminders, Swept};
-use crate::audience::Recipient;
+pub use self::retention::{Aged, Counts, MAX_COUNTED, Pruned, Retention};
+pub use self::retries::{Asked, Claim, Nobody, Reclaimed, RetrySchedule};
+pub use self::scheduled::{Cancel, Cancelled, Released};
+pub use self::verdicts::{Missed, Reach, Unacknowledged, Verdicts};
 use crate::auth::StoredKey;
 use crate::clock::Timestamp;
-use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery, Which};
+use crate::delivery::{DeliveryPage, DeliveryQuery, Lookup, LookupQuery};
 use crate::diagnosis::{DiagnosisQuery, Facts};
-use crate::inbox::Unread;
 use crate::log::{Epoch, Position};
 use crate::notification::{Entry, Notification};
 use crate::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
@@ -48,62 +58,8 @@ use crate::waiting::{Unlock, Unlocked, Waiting, WaitingQuery};
 /// the queue reads it from the log: what is handed over is a cache of the log, never the only copy.
 pub const HANDOVER_COMMITS: usize = 256;
 
-/// How far [`Store::aged`] counts a kind: nobody needs to know more exactly than that.
-pub const MAX_COUNTED: u64 = 1_000_000;
-
-/// The most notifications that may be held back at a time.
-pub const MAX_SCHEDULED: usize = 1_000_000;
-
 /// Users whose credentials were taken back, each with the latest moment.
 pub type RevokedUsers = Vec<(Arc<str>, Timestamp)>;
-
-/// What the store answers an [`Store::append`] with, for each notification in order.
-pub type Appended = Result<Placed, Refused>;
-
-/// The notification that answers an append: the one that was appended, or an earlier one in its place.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Its id.
-    pub id: Uuid,
-    /// Its place in the log; none while it is held back.
-    pub position: Option<Position>,
-    /// When it was accepted.
-    pub created_at: Timestamp,
-    /// The reference that it has.
-    pub reference: Option<Arc<str>>,
-    /// Nothing was stored: a throttle holds it off, and this is the one that was accepted last.
-    pub throttled: bool,
-    /// Nothing was stored: this was the answer under the same key before.
-    pub duplicate: bool,
-}
-
-/// Why a notification was left out while its neighbours were stored. Its key is not used up by that.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
-    /// The key stands for another draft.
-    #[error("its idempotency key was used for another draft")]
-    KeyReused,
-    /// It lapsed before it was accepted.
-    #[error("it has expired")]
-    Lapsed,
-    /// Somebody has the reference that it brings.
-    #[error("the reference {0} is taken")]
-    ReferenceTaken(Arc<str>),
-    /// The number drawn for it had been brought by somebody; the next try draws another.
-    #[error("the reference {0}, which was drawn, is taken")]
-    Collided(Arc<str>),
-    /// As many as [`MAX_SCHEDULED`] are held back.
-    #[error("too many are held back")]
-    TooManyScheduled,
-    /// It breaks a constraint of the database.
-    #[error(transparent)]
-    Conflict(#[from] Conflict),
-}
-
-/// A row or a name that breaks a constraint of the database.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("it conflicts with what is stored: {0}")]
-pub struct Conflict(pub String);
 
 /// Why the store could not do what was asked. Nothing was stored or changed.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -188,358 +144,6 @@ pub struct LogState {
     pub head: Position,
     /// Up to here every recipient has a verdict.
     pub settled: Position,
-}
-
-/// What the hub decided about recipients since it last told the store. All of it is applied in one transaction:
-/// first the settled position and `owed`, then `reached`, `sent`, `unacknowledged`, then `marks`.
-#[derive(Clone, Debug, Default)]
-pub struct Verdicts {
-    /// Every entry up to here has been through the fan-out. Never lowers what is stored.
-    pub settled: Position,
-    /// Recipients that nobody took it for at the first try, and why.
-    pub owed: Vec<(Position, Recipient, Missed)>,
-    /// How far those went for which nobody is asked after: broadcasts, and what is for everyone.
-    pub reached: Vec<(Position, Reach)>,
-    /// Owed or failed recipients that have it now. One that has no row is left without: it was never owed.
-    pub sent: Vec<(Position, Recipient)>,
-    /// Connections that broke with bytes which their clients had not acknowledged.
-    pub unacknowledged: Vec<Unacknowledged>,
-    /// For each user the highest position served to any of their streams; never lowers what is stored.
-    pub marks: Vec<(Arc<str>, Position)>,
-}
-
-/// Why nobody took it at the first try.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Missed {
-    /// No stream of this recipient was open.
-    NoStream,
-    /// Streams were open, and none of them took it at once.
-    NotTaken,
-    /// It had expired when its turn came.
-    Lapsed,
-}
-
-/// To how many streams something went.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// It was written to so many at once.
-    pub live: u32,
-    /// So many were behind, and read it from the log.
-    pub behind: u32,
-}
-
-/// A stretch of the log that was written to a connection whose client may never have had it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unacknowledged {
-    /// Whom the stream stood for, and no other open stream that has it.
-    pub recipients: Vec<Recipient>,
-    /// Acknowledged up to here.
-    pub after: Position,
-    /// Written up to here.
-    pub upto: Position,
-    /// What was owed from before and was sent without an id: no place that the client comes back with proves that it has
-    /// these.
-    pub owed: Vec<(Position, Recipient)>,
-}
-
-/// What a stream asks for when it begins.
-#[derive(Clone, Debug)]
-pub struct StartQuery {
-    /// Whose stream.
-    pub viewer: Viewer,
-    /// The place that the client brought, if it is one of this epoch and not past `head`.
-    pub cursor: Option<Position>,
-    /// The place up to which the fan-out had come when the stream was registered: everything later reaches it live.
-    pub head: Position,
-    /// The most entries that may be between its place and `head` before it is told to refetch instead.
-    pub replay_limit: usize,
-    /// What has expired by now is not owed.
-    pub now: Timestamp,
-}
-
-/// Where a stream begins, and what it is told first.
-#[derive(Clone, Debug)]
-pub struct Start {
-    /// The cursor; without one the user's mark; without that `head`.
-    pub place: Position,
-    /// More than the replay limit lies between, or part of it is pruned: the stream goes on from `head` with a `gap`.
-    pub gap: bool,
-    /// Broadcasts between have been pruned.
-    pub broadcasts_missed: bool,
-    /// Whether anything addressed to the user by name is still owed or failed at or below the place it goes on from.
-    pub owes: bool,
-    /// How much of the user's inbox is unread, as this viewer sees it; read in one snapshot with the rest.
-    pub unread: Unread,
-}
-
-/// A stretch of the log for one viewer.
-#[derive(Clone, Debug)]
-pub struct PageQuery {
-    /// Whose stream.
-    pub viewer: Viewer,
-    /// Entries after this.
-    pub after: Position,
-    /// Up to and including this.
-    pub upto: Position,
-    /// At most so many entries.
-    pub limit: usize,
-    /// At most so many bytes of bodies, but always one entry.
-    pub max_bytes: usize,
-    /// Entries that have expired by now are left out.
-    pub now: Timestamp,
-}
-
-/// A part of the log as one viewer sees it, rising.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// The entries.
-    pub entries: Vec<PageEntry>,
-    /// The page covers everything up to here: `upto` if it is complete, else the last entry's position.
-    pub covers: Position,
-}
-
-/// An entry, and whether serving it changes a verdict.
-#[derive(Clone, Debug)]
-pub struct PageEntry {
-    /// The entry.
-    pub entry: Entry,
-    /// One of the viewer's recipients is owed or failed here, or the entry is not settled: who serves it says so.
-    pub undecided: bool,
-}
-
-/// Which uses of idempotency keys are asked for.
-#[derive(Clone, Debug)]
-pub struct DuplicateQuery {
-    /// Under this key.
-    pub key: Option<String>,
-    /// By this publisher.
-    pub publisher: Option<String>,
-    /// At this moment or later.
-    pub since: Timestamp,
-    /// Before this moment.
-    pub until: Timestamp,
-    /// Before the one of this number, for the next page.
-    pub before: Option<i64>,
-    /// At most so many.
-    pub limit: usize,
-}
-
-/// A request under a key that had an answer already.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Duplicate {
-    /// Rising with time.
-    pub number: i64,
-    /// Who asked.
-    pub publisher: Arc<str>,
-    /// Under which key.
-    pub key: Arc<str>,
-    /// What it came to.
-    pub outcome: DuplicateOutcome,
-    /// The notification that the key stands for.
-    pub notification_id: Uuid,
-    /// When.
-    pub at: Timestamp,
-}
-
-/// What a request under a used key came to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DuplicateOutcome {
-    /// It was the same draft, and got the same answer.
-    Answered,
-    /// It was another draft.
-    Refused,
-}
-
-/// When those who did not take a notification are asked again.
-#[derive(Clone, Debug)]
-pub struct RetrySchedule {
-    /// The wait before each attempt; after the last the recipient has failed.
-    pub delays: Arc<[Duration]>,
-}
-
-/// A recipient that is owed, and whom somebody has taken it upon themselves to ask after.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Where the notification stands.
-    pub position: Position,
-    /// The notification.
-    pub notification: Uuid,
-    /// Who is owed it.
-    pub recipient: Recipient,
-    /// The number of this attempt, from 1 on.
-    pub attempt: u32,
-}
-
-/// What asking after claimed recipients came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Asked {
-    /// Still owed, with attempts left.
-    pub still_owed: usize,
-    /// Failed now.
-    pub failed: usize,
-    /// Their notification expired before they took it.
-    pub expired: usize,
-    /// Users who have read it in their inbox though no stream of theirs took it: to them it is sent.
-    pub read: usize,
-    /// Not owed any more when it came to the act: nothing was done.
-    pub aborted: usize,
-    /// Claimed by another meanwhile, whose word counts.
-    pub conflicts: usize,
-    /// Those that failed now, by name.
-    pub nobody_took: Vec<Nobody>,
-    /// When the next one is due; none if nobody is owed.
-    pub next_due: Option<Timestamp>,
-}
-
-/// A recipient who did not take a notification.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Nobody {
-    /// The notification.
-    pub notification: Uuid,
-    /// The recipient.
-    pub recipient: Recipient,
-}
-
-/// Leases that were taken back.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reclaimed {
-    /// Free to be claimed again.
-    pub back: usize,
-    /// Failed, because no attempt was left.
-    pub failed: usize,
-}
-
-/// What a release came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Released {
-    /// How many got their place in the log.
-    pub count: usize,
-    /// The last of these places.
-    pub last: Option<Position>,
-    /// When the next one is due; at once, if the release ended at its limit.
-    pub next_due: Option<Timestamp>,
-}
-
-/// What is to be cancelled.
-#[derive(Clone, Debug)]
-pub struct Cancel {
-    /// Which.
-    pub which: Which,
-    /// Only if this publisher sent it; none for whoever may cancel everybody's.
-    pub publisher: Option<Arc<str>>,
-    /// Who cancels it.
-    pub by: Arc<str>,
-    /// The present moment.
-    pub now: Timestamp,
-}
-
-impl Cancel {
-    /// Whether what this publisher sent may be cancelled by it.
-    pub(crate) fn may(&self, publisher: &str) -> bool {
-        self.publisher.as_deref().is_none_or(|own| own == publisher)
-    }
-}
-
-/// What cancelling came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Cancelled {
-    /// It was done.
-    Now {
-        /// The notification.
-        id: Uuid,
-        /// Its place in the log, if it had one.
-        position: Option<Position>,
-        /// The users from whose inboxes it was withdrawn.
-        told: Vec<Arc<str>>,
-    },
-    /// It had been done before.
-    Before,
-    /// It is on its way, or somebody has it.
-    TooLate,
-    /// There is none that may be cancelled by this.
-    Unknown,
-}
-
-/// How long things are kept. A throttle's row says itself how long it holds others off.
-#[derive(Clone, Copy, Debug)]
-pub struct Retention {
-    /// Notifications, with what became of them.
-    pub notifications: Duration,
-    /// Broadcasts.
-    pub broadcasts: Duration,
-    /// Idempotency keys. They outlive their notifications.
-    pub idempotency: Duration,
-    /// The audit's record of keys that were used again.
-    pub audit: Duration,
-    /// Webhooks that have come to an end, at least as long as what they tell of.
-    pub webhooks: Duration,
-}
-
-/// How many of each kind are older than they are kept, or went because they were.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Aged {
-    /// Notifications.
-    pub notifications: u64,
-    /// Broadcasts.
-    pub broadcasts: u64,
-    /// Idempotency keys.
-    pub idempotency: u64,
-    /// Records of keys that were used again.
-    pub audit: u64,
-    /// Throttles whose window is over.
-    pub throttles: u64,
-    /// Webhooks that have come to an end.
-    pub webhooks: u64,
-}
-
-impl Aged {
-    /// Adds another count to this one.
-    pub fn add(&mut self, more: Self) {
-        self.notifications += more.notifications;
-        self.broadcasts += more.broadcasts;
-        self.idempotency += more.idempotency;
-        self.audit += more.audit;
-        self.throttles += more.throttles;
-        self.webhooks += more.webhooks;
-    }
-
-    /// All of them together.
-    pub fn total(&self) -> u64 {
-        self.notifications
-            + self.broadcasts
-            + self.idempotency
-            + self.audit
-            + self.throttles
-            + self.webhooks
-    }
-}
-
-/// What one step of pruning came to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Pruned {
-    /// How many went.
-    pub gone: Aged,
-    /// Read marks that went with their notifications, or before them.
-    pub read_marks: u64,
-    /// The step ended at one of its bounds: there may be more.
-    pub more: bool,
-}
-
-/// How much there is of everything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Stored notifications.
-    pub notifications: u64,
-    /// Stored broadcasts.
-    pub broadcasts: u64,
-    /// Recipients owed.
-    pub owed: u64,
-    /// Recipients failed.
-    pub failed: u64,
-    /// Notifications that are held back.
-    pub scheduled: u64,
-    /// When the oldest notification that is still owed was accepted.
-    pub oldest_owed: Option<Timestamp>,
 }
 
 /// A log that is appended to in commit order, and what became of each entry.
