@@ -8,7 +8,7 @@
 //! - [`http`]: the routes, and nothing that decides about delivery
 //! - [`auth`]: tokens and keys become a [`auth::Caller`]
 //! - [`notification`], [`audience`]: a draft is validated, once, and gets an id
-//! - [`idempotency`], [`throttle`], [`reference`]: what a draft may ask for so that nothing is made twice
+//! - [`idempotency`], [`throttle`], [`reference`](mod@reference): what a draft may ask for so that nothing is made twice
 //! - [`hub`]: publish and subscribe: the whole path on one page
 //! - [`inbox`]: what a user finds when they come, and how much of it is not read
 //! - [`store`]: the log, durable before anything is delivered ([`store::sqlite`]); [`log`]: places in it

@@ -46,7 +46,7 @@ pub(crate) struct Caps {
     pub(crate) max: usize,
 }
 
-/// A user's streams. Most users have one or two, which then cost no allocation beside the map's.
+/// A user's streams. Most users have one or two, which then need no list beside the map.
 type Places = SmallVec<[Arc<Place>; 2]>;
 
 /// One stream, as the registry lists it and its [`Registration`] holds it.
@@ -117,7 +117,6 @@ impl Registry {
             self.total.fetch_sub(1, Ordering::Relaxed);
             return Err(NoPlace::Hub);
         }
-        let roles = self.role_sets.shared(viewer.roles);
         let mut places = self.users.entry(viewer.user).or_default();
         if places.len() >= self.caps.per_user {
             self.total.fetch_sub(1, Ordering::Relaxed);
@@ -126,7 +125,7 @@ impl Registry {
         let place = Arc::new(Place {
             viewer: Viewer {
                 user: Arc::clone(places.key()),
-                roles,
+                roles: self.role_sets.take(viewer.roles),
             },
             connection: Uuid::now_v7(),
             since: now,
@@ -268,6 +267,7 @@ impl Drop for Registration {
     fn drop(&mut self) {
         let (registry, viewer) = (&self.registry, self.viewer());
         registry.total.fetch_sub(1, Ordering::Relaxed);
+        registry.role_sets.give_back(&viewer.roles);
         if let Some(mut places) = registry.users.get_mut(&viewer.user) {
             places.retain(|place| !Arc::ptr_eq(place, &self.place));
         }

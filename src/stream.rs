@@ -278,7 +278,7 @@ impl Stream {
         self.reading = false;
     }
 
-    /// Something in its user's inbox is read that was not: the client is told once the stream is live.
+    /// Something in its user's inbox was read or withdrawn: the client is told once the stream is live.
     pub(crate) fn inbox_changed(&mut self) {
         self.count.again();
     }

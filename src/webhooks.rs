@@ -2,7 +2,7 @@
 //!
 //! An endpoint says where to and what it wants to hear of. Once the last recipient of a notification has its verdict, the
 //! store puts a webhook for each endpoint that wants it into its outbox, in the transaction that wrote that verdict: one
-//! for each notification and endpoint, never forgotten and never made twice. [`dispatch`] claims them and has [`sender`]
+//! for each notification and endpoint, never forgotten and never made twice. `dispatch` claims them and has `sender`
 //! send them, signed as Standard Webhooks says, to addresses that are public.
 //!
 //! | file | holds |

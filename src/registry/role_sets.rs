@@ -1,39 +1,39 @@
 //! Sets of roles, each kept once: thousands of users share a handful of them, and each token brings a copy of its own.
 
-use std::collections::HashSet;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// A user's roles.
+/// A user's roles, in their token's order.
 type Roles = Arc<[Arc<str>]>;
 
-/// At so few sets it is not worth looking for those that nobody has any more.
-const FEW: usize = 64;
-
+/// The sets that are held, each with by how many streams: it goes with the last of them.
 #[derive(Debug, Default)]
-pub(super) struct RoleSets(Mutex<Kept>);
-
-#[derive(Debug, Default)]
-struct Kept {
-    sets: HashSet<Roles>,
-    /// How many were left when it was last swept.
-    left: usize,
-}
+pub(super) struct RoleSets(Mutex<HashMap<Roles, usize>>);
 
 impl RoleSets {
-    /// The same roles in the same order, from memory that others have who have them.
-    pub(super) fn shared(&self, roles: Roles) -> Roles {
-        // Nobody panics while holding it: there is nothing in there but looking up.
-        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = kept.sets.get(&roles) {
-            return Arc::clone(known);
+    /// The same roles, from memory that all share who have them. To be given back.
+    pub(super) fn take(&self, roles: Roles) -> Roles {
+        let mut held = self.lock();
+        let known = held.get_key_value(&roles).map(|(known, _)| known);
+        let shared = Arc::clone(known.unwrap_or(&roles));
+        *held.entry(Arc::clone(&shared)).or_default() += 1;
+        shared
+    }
+
+    /// One that has them has gone.
+    pub(super) fn give_back(&self, roles: &Roles) {
+        let mut held = self.lock();
+        if let Some(count) = held.get_mut(roles) {
+            *count -= 1;
+            if *count == 0 {
+                held.remove(roles);
+            }
         }
-        // Twice as many as were left: so each set pays for looking at two, and never more are kept than are of use.
-        if kept.sets.len() >= FEW.max(2 * kept.left) {
-            kept.sets.retain(|set| Arc::strong_count(set) > 1);
-            kept.left = kept.sets.len();
-        }
-        kept.sets.insert(Arc::clone(&roles));
-        roles
+    }
+
+    /// Nobody panics while holding it: there is nothing in there but counting.
+    fn lock(&self) -> MutexGuard<'_, HashMap<Roles, usize>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -48,24 +48,21 @@ mod tests {
     #[test]
     fn who_has_the_same_roles_shares_them() {
         let sets = RoleSets::default();
-        let first = sets.shared(roles(&["admin", "support"]));
-        assert!(Arc::ptr_eq(
-            &first,
-            &sets.shared(roles(&["admin", "support"]))
-        ));
-        let others = sets.shared(roles(&["support", "admin"]));
+        let first = sets.take(roles(&["admin", "support"]));
+        let second = sets.take(roles(&["admin", "support"]));
+        assert!(Arc::ptr_eq(&first, &second));
+        let others = sets.take(roles(&["support", "admin"]));
         assert_eq!(*others, *roles(&["support", "admin"]));
     }
 
     #[test]
-    fn what_nobody_has_any_more_is_forgotten() {
+    fn a_set_goes_with_the_last_who_has_it() {
         let sets = RoleSets::default();
-        let kept = sets.shared(roles(&["staff"]));
-        for n in 0..10 * FEW {
-            sets.shared(roles(&[&n.to_string()]));
-        }
-        let held = sets.0.lock().expect("no panic").sets.len();
-        assert!(held <= FEW, "{held} are kept");
-        assert!(Arc::ptr_eq(&kept, &sets.shared(roles(&["staff"]))));
+        let [first, second] = [(); 2].map(|()| sets.take(roles(&["staff"])));
+        sets.give_back(&first);
+        assert!(Arc::ptr_eq(&second, &sets.take(roles(&["staff"]))));
+        sets.give_back(&second);
+        sets.give_back(&second);
+        assert!(sets.lock().is_empty());
     }
 }

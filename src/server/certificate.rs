@@ -86,7 +86,7 @@ pub(crate) struct Certificate {
     pub(crate) expires_at: Option<Timestamp>,
 }
 
-/// The SHA-256 of something: of a server's own certificate, or of a [`Pair`].
+/// The SHA-256 of something: of a server's own certificate, or of a `Pair`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Fingerprint([u8; 32]);
 

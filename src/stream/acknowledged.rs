@@ -2,8 +2,9 @@
 //! of the log that proves.
 //!
 //! Writing proves nothing: a machine that falls asleep takes bytes that it will never read. So a stream's user is marked as
-//! served, and what was owed as received, only up to what the peer's kernel has acknowledged. Here is bookkeeping alone; the
-//! socket is asked by the stream.
+//! served only up to what the peer's kernel has acknowledged, and what counted as sent when it was written is owed again at
+//! the stream's end unless that was acknowledged. Here is bookkeeping alone; the sink is asked by the stream, and where it
+//! cannot tell, what was written counts as acknowledged.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -21,14 +22,14 @@ const MAX_OWED: usize = 10_000;
 pub(super) struct Acknowledged {
     /// What the peer had acknowledged when it was last seen to acknowledge anything.
     heard: Heard,
-    /// How far the stream was when the peer was last seen to have acknowledged everything.
+    /// How far the stream was when what the peer is known to have acknowledged was written.
     upto: Position,
     /// What was owed from before and was written since then. Apart, because hardly any stream has some.
     owed: Option<Box<Owed>>,
     /// What is known of the peer once it has acknowledged so many bytes. One is taken at a time: a stream with steady traffic
     /// always has some on their way.
     checkpoint: Checkpoint,
-    /// From here on it proves what its client has: nothing at all before it, if the client said itself where it stood.
+    /// From here on it proves what its client has: from the start, if the client said itself where it stood.
     began: Position,
     /// The mark as last written to the store.
     marked: Position,
@@ -67,7 +68,8 @@ impl Acknowledged {
         }
     }
 
-    /// The client has everything up to `place`, by the hub's own record or, if `proven`, by its own word.
+    /// The stream goes on from `place`. What lies before it the client has if `proven`, by its own word; otherwise it may lack
+    /// some.
     pub(super) fn begin(&mut self, place: Position, proven: bool, now: Instant) {
         self.heard.at = now;
         self.upto = place;
@@ -85,8 +87,12 @@ impl Acknowledged {
 
     /// The peer has acknowledged so much. The stream stands at `cursor`, and its client has `all` if nothing is left.
     pub(super) fn hear(&mut self, receipt: Receipt, cursor: Position, all: Position, now: Instant) {
-        let Receipt { written, taken } = receipt;
-        if taken > self.heard.bytes || taken == written {
+        let Receipt {
+            written,
+            taken,
+            queued,
+        } = receipt;
+        if taken > self.heard.bytes || queued == 0 {
             self.heard = Heard {
                 bytes: taken,
                 at: now,
@@ -97,7 +103,7 @@ impl Acknowledged {
             self.checkpoint = Checkpoint { written, cursor };
         }
         self.hear_owed(receipt);
-        if taken == written {
+        if queued == 0 {
             self.upto = all;
         }
     }
@@ -118,7 +124,7 @@ impl Acknowledged {
 
     /// Whether something is left, and the peer was last seen to acknowledge anything so long ago.
     pub(super) fn is_silent(&self, receipt: Receipt, limit: Duration, now: Instant) -> bool {
-        receipt.taken < receipt.written
+        receipt.queued > 0
             && receipt.taken <= self.heard.bytes
             && now.saturating_duration_since(self.heard.at) >= limit
     }

@@ -1,7 +1,7 @@
 //! Whether a stream's client still knows how much of its user's inbox is unread.
 //!
-//! Two things make what it was told untrue. A mark of the user's own is told at once. What is new for the inbox is told when
-//! the stream's turn comes, because one notification is new for thousands of streams; its owner keeps the turns.
+//! What is read or withdrawn is told as soon as the stream is live. What is new for the inbox is told when the stream's turn
+//! comes, because one notification is new for thousands of streams; its owner keeps the turns.
 
 use crate::log::Position;
 

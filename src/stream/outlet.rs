@@ -42,6 +42,8 @@ pub(super) struct Put {
 pub(super) struct Receipt {
     pub(super) written: u64,
     pub(super) taken: u64,
+    /// What is left in the socket: of this stream's own, or still of the response head before it.
+    pub(super) queued: u64,
 }
 
 impl Outlet {
@@ -74,10 +76,13 @@ impl Outlet {
         now: Instant,
     ) -> io::Result<Put> {
         debug_assert!(self.at_boundary(), "a frame is half written");
-        let taken = match self.sink.write(&run.bytes) {
-            Ok(taken) => taken,
-            Err(error) if would_block(&error) => 0,
-            Err(error) => return Err(error),
+        let taken = loop {
+            match self.sink.write(&run.bytes) {
+                Ok(taken) => break taken,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if would_block(&error) => break 0,
+                Err(error) => return Err(error),
+            }
         };
         self.written += taken as u64;
         if taken == run.bytes.len() {
@@ -155,6 +160,7 @@ impl Outlet {
         Receipt {
             written: self.written,
             taken: self.written.saturating_sub(queued),
+            queued,
         }
     }
 

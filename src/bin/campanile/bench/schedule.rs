@@ -34,7 +34,7 @@ pub(super) enum Due {
     /// It was at this moment.
     Now(u64),
     In(Duration),
-    /// When more has arrived; at a rate, never.
+    /// When more has arrived; after the end, never.
     Later,
 }
 
@@ -87,7 +87,7 @@ impl Schedule {
             Pace::Rated { per_second } => {
                 // The clock starts when it was due, so that a request that had to wait counts against the server.
                 let after = (self.sent * self.batch) as f64 / per_second * 1e9;
-                let moment = self.begun + after as u64;
+                let moment = self.begun + after.round() as u64;
                 match moment.checked_sub(now).filter(|wait| *wait > 0) {
                     Some(wait) => Due::In(Duration::from_nanos(wait)),
                     None => Due::Now(moment),
