@@ -88,7 +88,13 @@ impl Sink {
     /// because the client took nothing for too long.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::Socket { socket, .. } => socket.write(bytes),
+            Self::Socket { socket, .. } => loop {
+                match socket.write(bytes) {
+                    // By a signal: that is no word on whether it takes bytes, and there will be none from the poll.
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    written => return written,
+                }
+            },
             Self::Pipe(pipe) => {
                 let mut context = Context::from_waker(&pipe.waker);
                 match Pin::new(&mut pipe.half).poll_write(&mut context, bytes) {

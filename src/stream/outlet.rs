@@ -76,13 +76,10 @@ impl Outlet {
         now: Instant,
     ) -> io::Result<Put> {
         debug_assert!(self.at_boundary(), "a frame is half written");
-        let taken = loop {
-            match self.sink.write(&run.bytes) {
-                Ok(taken) => break taken,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if would_block(&error) => break 0,
-                Err(error) => return Err(error),
-            }
+        let taken = match self.sink.write(&run.bytes) {
+            Ok(taken) => taken,
+            Err(error) if would_block(&error) => 0,
+            Err(error) => return Err(error),
         };
         self.written += taken as u64;
         if taken == run.bytes.len() {
@@ -126,7 +123,6 @@ impl Outlet {
                     let _ = cut.rest.split_to(taken);
                     self.stuck_since = None;
                 }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if would_block(&error) => {
                     self.stuck_since.get_or_insert(now);
                     self.cut = Some(cut);
