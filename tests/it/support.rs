@@ -8,6 +8,7 @@ mod issuer;
 mod sink;
 mod stream;
 pub mod tls;
+mod way;
 mod wire;
 
 use std::net::SocketAddr;
@@ -21,7 +22,6 @@ use campanile::{Hub, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -30,6 +30,9 @@ pub use chaos::{Chaos, Fate};
 pub use issuer::{JwksServer, SigningKey, jwks};
 pub use sink::{Reply, Sink};
 pub use stream::{Event, EventStream, Open, Socket};
+use tls::Pem;
+use way::Application;
+pub use way::{Road, Way};
 pub use wire::{Wire, get_stream};
 
 /// Every field of a draft.
@@ -74,7 +77,10 @@ pub fn soon<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Outpu
 /// A whole hub behind its own accept loop. `stop` it at the end of a test: that also checks that it stops in order.
 pub struct TestHub {
     hub: Hub,
-    addr: SocketAddr,
+    road: Road,
+    /// Where its own server is: an administrator's routes are there alone.
+    own: SocketAddr,
+    application: Option<Application>,
     metrics_addr: Option<SocketAddr>,
     data: Arc<TempDir>,
     config: Config,
@@ -102,14 +108,25 @@ impl TestHub {
         config.serve.drain = Duration::from_secs(5);
         config.delivery.start_grace = Duration::ZERO;
         config.delivery.retry = vec![Duration::from_millis(50); 3];
+        let way = Way::asked();
+        let pem = way.certificate();
+        if let Some(pem) = &pem {
+            pem.config(&mut config);
+        }
         change(&mut config);
-        Self::open(data, config).await
+        Self::open(data, config, way, pem.map(Arc::new)).await
     }
 
-    async fn open(data: Arc<TempDir>, config: Config) -> Self {
+    async fn open(data: Arc<TempDir>, config: Config, way: Way, pem: Option<Arc<Pem>>) -> Self {
         let server = Server::open(config.clone()).await.expect("the hub starts");
-        let (addr, metrics_addr) = (server.local_addr(), server.metrics_addr());
+        let metrics_addr = server.metrics_addr();
         let hub = server.hub().clone();
+        let application = match way {
+            Way::Embedded => Some(Application::with(&hub, &config).await),
+            _ => None,
+        };
+        let own = server.local_addr();
+        let addr = application.as_ref().map_or(own, |it| it.addr);
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(async move {
             let shutdown = async {
@@ -120,15 +137,12 @@ impl TestHub {
                 .await
                 .expect("the hub runs and stops in order");
         });
-        // A client that trusts this hub's certificate, where it has one, and nobody else.
-        let trusted = config.tls.certificate.iter().map(|path| {
-            let pem = std::fs::read(path).expect("a certificate");
-            reqwest::Certificate::from_pem(&pem).expect("a certificate")
-        });
-        let client = reqwest::Client::builder().tls_certs_only(trusted);
+        let client = trusting(&config);
         Self {
             hub,
-            addr,
+            road: Road { addr, way, pem },
+            own,
+            application,
             metrics_addr,
             data,
             config,
@@ -144,6 +158,8 @@ impl TestHub {
         Stopped {
             data: Arc::clone(&self.data),
             config: self.config.clone(),
+            way: self.road.way,
+            pem: self.road.pem.clone(),
         }
     }
 
@@ -151,6 +167,9 @@ impl TestHub {
     pub fn begin_to_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
             let _ = stop.send(());
+        }
+        if let Some(application) = &mut self.application {
+            application.begin_to_stop();
         }
     }
 
@@ -161,6 +180,9 @@ impl TestHub {
                 .await
                 .expect("the hub does not panic");
         }
+        if let Some(application) = self.application.take() {
+            application.ended().await;
+        }
     }
 
     pub fn hub(&self) -> &Hub {
@@ -168,7 +190,7 @@ impl TestHub {
     }
 
     pub fn addr(&self) -> SocketAddr {
-        self.addr
+        self.road.addr
     }
 
     /// Where it serves metrics without credentials, if it does.
@@ -182,16 +204,31 @@ impl TestHub {
     }
 
     pub fn url(&self, path: &str) -> String {
+        self.url_through(self.road.addr, path)
+    }
+
+    /// The same through a proxy.
+    pub fn url_through(&self, addr: SocketAddr, path: &str) -> String {
         let scheme = if self.config.tls.is_on() {
             "https"
         } else {
             "http"
         };
-        format!("{scheme}://{}{path}", self.addr)
+        format!("{scheme}://{addr}{path}")
     }
 
     pub fn client(&self) -> &reqwest::Client {
         &self.client
+    }
+
+    /// A client that a test makes in its own way.
+    pub fn client_builder(&self) -> reqwest::ClientBuilder {
+        trusting(&self.config)
+    }
+
+    /// The way to it.
+    pub fn road(&self) -> &Road {
+        &self.road
     }
 
     /// A token that the hub takes, for an hour.
@@ -236,7 +273,7 @@ impl TestHub {
         let response = soon(
             "an answer",
             self.client
-                .post(self.url(path))
+                .post(self.url_through(self.own, path))
                 .bearer_auth(self.token("root", &[], &["admin"]))
                 .json(body)
                 .send(),
@@ -275,17 +312,25 @@ impl TestHub {
     }
 
     /// Waits until the hub's numbers are as a test needs them.
-    pub async fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
-        let look = async {
-            loop {
-                let status = self.status().await;
-                if holds(&status) {
-                    return status;
+    #[track_caller]
+    pub fn until(&self, what: &str, holds: impl Fn(&Value) -> bool) -> impl Future<Output = Value> {
+        let place = std::panic::Location::caller();
+        async move {
+            let mut status = Value::Null;
+            let look = async {
+                loop {
+                    status = self.status().await;
+                    if holds(&status) {
+                        return;
+                    }
+                    tokio::task::yield_now().await;
                 }
-                tokio::task::yield_now().await;
+            };
+            if tokio::time::timeout(PATIENCE, look).await.is_err() {
+                panic!("{what} did not come within {PATIENCE:?} ({place}); the hub says {status}");
             }
-        };
-        soon(what, look).await
+            status
+        }
     }
 
     /// Opens a stream for a user and waits for `connected`.
@@ -304,12 +349,24 @@ impl TestHub {
     }
 
     pub async fn open_stream(&self, token: &str, open: Open) -> EventStream {
-        EventStream::open(self.addr, token, open).await
+        self.request_stream(token, open).await.opened().await
+    }
+
+    /// Asks for a stream and reads the head of the answer, whatever it says.
+    pub async fn request_stream(&self, token: &str, open: Open) -> EventStream {
+        let answer = soon("the head", self.road.request(token, open)).await;
+        answer.expect("the head of an answer")
+    }
+
+    /// A connection on which a test speaks HTTP/1.1 itself.
+    pub async fn connect(&self) -> Box<dyn Socket> {
+        let connection = soon("a connection", self.road.connect()).await;
+        connection.expect("a connection")
     }
 
     /// Sends bytes and returns all that comes until the server closes.
     pub async fn raw(&self, bytes: &[u8]) -> Vec<u8> {
-        let mut socket = TcpStream::connect(self.addr).await.expect("a connection");
+        let mut socket = self.connect().await;
         socket.write_all(bytes).await.expect("the bytes are taken");
         let mut answer = Vec::new();
         // A reset after the answer is an end as well.
@@ -324,16 +381,27 @@ impl Drop for TestHub {
     }
 }
 
+/// A client that trusts this hub's certificate, where it has one, and nobody else.
+fn trusting(config: &Config) -> reqwest::ClientBuilder {
+    let trusted = config.tls.certificate.iter().map(|path| {
+        let pem = std::fs::read(path).expect("a certificate");
+        reqwest::Certificate::from_pem(&pem).expect("a certificate")
+    });
+    reqwest::Client::builder().tls_certs_only(trusted)
+}
+
 /// A hub that has stopped, with its store.
 pub struct Stopped {
     data: Arc<TempDir>,
     config: Config,
+    way: Way,
+    pem: Option<Arc<Pem>>,
 }
 
 impl Stopped {
     /// Starts a hub on the same store.
     pub async fn restart(self) -> TestHub {
-        TestHub::open(self.data, self.config).await
+        TestHub::open(self.data, self.config, self.way, self.pem).await
     }
 }
 

@@ -12,7 +12,7 @@ use campanile::config;
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::Value;
 
-use crate::support::{EventStream, Open, TestHub, to_role};
+use crate::support::{Open, TestHub, to_role};
 
 const NOW: Timestamp = Timestamp::from_millis(1_795_219_200_000);
 const ADMIN: Scopes = Scopes {
@@ -204,7 +204,7 @@ async fn a_ticket_opens_one_stream_for_its_user_and_roles_and_a_spent_one_is_401
     assert_eq!(answer(hub.client().get(elsewhere)).await.0, 401);
 
     let once = in_url(&format!("ticket={ticket}"));
-    let mut stream = EventStream::open(hub.addr(), "", once).await;
+    let mut stream = hub.open_stream("", once).await;
     assert_eq!(stream.connected.data["userId"], "42");
     hub.publish(to_role("CREW", 1)).await;
     stream.expect_next_message("n1").await;
@@ -225,7 +225,9 @@ async fn a_stream_opened_with_a_ticket_ends_when_the_token_does_that_asked_for_i
     let hub = TestHub::with(|config| config.auth.leeway = Duration::ZERO).await;
     let token = hub.token_for("ann", &[], &[], Duration::from_secs(5));
     let ticket = ticket(&hub, &token).await;
-    let mut stream = EventStream::open(hub.addr(), "", in_url(&format!("ticket={ticket}"))).await;
+    let mut stream = hub
+        .open_stream("", in_url(&format!("ticket={ticket}")))
+        .await;
     let bye = stream.last_word().await;
     assert_eq!(bye.data["data"]["reason"], "token-expired");
     hub.stop().await;
@@ -236,7 +238,7 @@ async fn a_stream_comes_back_with_another_ticket_and_its_cursor_and_misses_nothi
     let hub = TestHub::start().await;
     let token = hub.token("42", &["CREW"], &[]);
     let first = in_url(&format!("ticket={}", ticket(&hub, &token).await));
-    let mut stream = EventStream::open(hub.addr(), "", first).await;
+    let mut stream = hub.open_stream("", first).await;
     hub.publish(to_role("CREW", 1)).await;
     stream.expect_next_message("n1").await;
     let cursor = stream.last_id.clone().expect("an id");
@@ -244,7 +246,7 @@ async fn a_stream_comes_back_with_another_ticket_and_its_cursor_and_misses_nothi
     hub.publish(to_role("CREW", 2)).await;
     let ticket = ticket(&hub, &token).await;
     let second = in_url(&format!("lastEventId={cursor}&ticket={ticket}"));
-    let mut stream = EventStream::open(hub.addr(), "", second).await;
+    let mut stream = hub.open_stream("", second).await;
     stream.expect_next_message("n2").await;
     hub.stop().await;
 }

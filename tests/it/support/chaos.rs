@@ -75,6 +75,15 @@ pub struct Chaos {
 impl Chaos {
     /// In front of this address.
     pub async fn start(upstream: SocketAddr, seed: u64) -> Self {
+        Self::with(upstream, move |connection| Fate::of(seed, connection)).await
+    }
+
+    /// The same with one fate for all.
+    pub async fn certain(upstream: SocketAddr, fate: Fate) -> Self {
+        Self::with(upstream, move |_| fate).await
+    }
+
+    async fn with(upstream: SocketAddr, fate: impl Fn(u64) -> Fate + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let addr = listener.local_addr().expect("an address");
         let (upstream, to) = watch::channel(upstream);
@@ -86,7 +95,7 @@ impl Chaos {
                 let Ok((client, _)) = listener.accept().await else {
                     return;
                 };
-                let fate = Fate::of(seed, number);
+                let fate = fate(number);
                 fates.lock().unwrap().push(fate);
                 let hub = *to.borrow();
                 connections.spawn(async move {

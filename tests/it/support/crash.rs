@@ -28,7 +28,12 @@ impl TestHub {
         and_then();
         drop(frozen);
         self.stop_now().await;
-        Stopped { data, config }
+        Stopped {
+            data,
+            config,
+            way: self.road.way,
+            pem: self.road.pem.clone(),
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::client::TlsStream;
 
 use super::tls::Pem;
-use super::{EventStream, Socket, soon};
+use super::{EventStream, Open, Socket, soon};
 
 /// A connection.
 pub struct Http2 {
@@ -34,24 +34,41 @@ impl Http2 {
     pub async fn with(addr: SocketAddr, pem: &Pem, builder: &Builder) -> Self {
         let io = pem.connect(addr, "h2").await.expect("a TLS connection");
         assert_eq!(io.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        Self::speaking(addr, io, builder).await
+        let speaking = Self::speaking(addr, io, builder).await;
+        speaking.expect("a connection")
     }
 
     /// On a connection that is there already.
     pub async fn on(addr: SocketAddr, io: impl Socket + 'static) -> Self {
-        Self::speaking(addr, io, &roomy()).await
+        let speaking = Self::speaking(addr, io, &roomy()).await;
+        speaking.expect("a connection")
     }
 
-    async fn speaking(addr: SocketAddr, io: impl Socket + 'static, builder: &Builder) -> Self {
-        let (send, mut connection) = soon("a handshake", builder.handshake(io))
-            .await
-            .expect("a connection");
-        Self {
+    /// The same over a network that may fail, with credit for so much more than was read, or for as much as is usual.
+    pub async fn try_on(
+        addr: SocketAddr,
+        io: impl Socket + 'static,
+        credit: Option<u32>,
+    ) -> Result<Self, h2::Error> {
+        let mut settings = roomy();
+        if let Some(bytes) = credit {
+            settings.initial_window_size(bytes);
+        }
+        Self::speaking(addr, io, &settings).await
+    }
+
+    async fn speaking(
+        addr: SocketAddr,
+        io: impl Socket + 'static,
+        builder: &Builder,
+    ) -> Result<Self, h2::Error> {
+        let (send, mut connection) = soon("a handshake", builder.handshake(io)).await?;
+        Ok(Self {
             send,
             pings: connection.ping_pong().expect("pings"),
             addr,
             driver: tokio::spawn(connection),
-        }
+        })
     }
 
     /// A request to a path, with these headers.
@@ -90,19 +107,36 @@ impl Http2 {
 
     /// Opens a stream and waits for `connected`.
     pub async fn stream(&mut self, token: &str, cursor: Option<&str>) -> EventStream {
-        let answer = self.open(token, cursor).await;
-        let status = answer.status();
-        assert_eq!(status, 200, "the stream was answered {status}");
-        EventStream::of_body(Body::new(answer.into_body())).await
+        let answer = self.request_stream(token, after(cursor)).await;
+        answer.expect("an answer").opened().await
     }
 
-    /// Opens a stream.
+    /// Asks for a stream over a network that may fail.
+    pub async fn request_stream(
+        &mut self,
+        token: &str,
+        open: Open,
+    ) -> Result<EventStream, h2::Error> {
+        let request = self.stream_request(token, &open);
+        let answer = self.send.clone().ready().await?.send_request(request, true);
+        let answer = answer?.0.await?;
+        let head = head(&answer);
+        Ok(EventStream::of_body(head, Body::new(answer.into_body())))
+    }
+
+    /// Opens a stream of which a test reads the body itself.
     pub async fn open(&mut self, token: &str, cursor: Option<&str>) -> Response<RecvStream> {
-        let bearer = format!("Bearer {token}");
-        let mut headers = vec![("accept", "text/event-stream"), ("authorization", &bearer)];
-        headers.extend(cursor.map(|cursor| ("last-event-id", cursor)));
-        let request = self.request("GET", "/notifications/stream", &headers);
+        let request = self.stream_request(token, &after(cursor));
         self.call(request, "").await
+    }
+
+    fn stream_request(&self, token: &str, open: &Open) -> Request<()> {
+        let headers = open.headers(token);
+        let headers: Vec<_> = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
+        self.request("GET", &open.target(), &headers)
     }
 
     /// Waits for the connection's end: in order, or for a reason.
@@ -110,6 +144,24 @@ impl Http2 {
         let ended = soon("the connection's end", self.driver).await;
         ended.expect("no panic").map_err(|error| error.reason())
     }
+}
+
+/// A stream that resumes.
+fn after(cursor: Option<&str>) -> Open {
+    Open {
+        last_event_id: cursor.map(str::to_owned),
+        ..Open::default()
+    }
+}
+
+/// The head of an answer as HTTP/1.1 would tell it.
+fn head(answer: &Response<RecvStream>) -> String {
+    let mut head = format!("HTTP/1.1 {}\r\n", answer.status());
+    for (name, value) in answer.headers() {
+        let value = value.to_str().expect("a header in ASCII");
+        head.push_str(&format!("{name}: {value}\r\n"));
+    }
+    head
 }
 
 /// With so much credit for all streams together that one which is not read just then keeps none from the others.

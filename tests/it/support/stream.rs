@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::net::TcpSocket;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::soon;
 
@@ -22,6 +22,36 @@ pub struct Open {
     pub in_url: Option<String>,
     /// The socket's receive buffer, small for readers that fall behind soon.
     pub receive_buffer: Option<u32>,
+}
+
+impl Open {
+    /// A socket for it.
+    pub async fn connect(&self, addr: SocketAddr) -> io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        if let Some(bytes) = self.receive_buffer {
+            socket.set_recv_buffer_size(bytes)?;
+        }
+        socket.connect(addr).await
+    }
+
+    /// The path and what follows it.
+    pub fn target(&self) -> String {
+        let path = self.path.unwrap_or("/notifications/stream");
+        match &self.in_url {
+            Some(credential) => format!("{path}?{credential}"),
+            None => format!("{path}{}", self.query),
+        }
+    }
+
+    /// The headers of the request, but for those that belong to the connection.
+    pub fn headers(&self, token: &str) -> Vec<(&'static str, String)> {
+        let mut headers = vec![("accept", "text/event-stream".to_owned())];
+        if self.in_url.is_none() {
+            headers.push(("authorization", format!("Bearer {token}")));
+        }
+        headers.extend(self.last_event_id.clone().map(|id| ("last-event-id", id)));
+        headers
+    }
 }
 
 /// One event as the client sees it.
@@ -78,19 +108,20 @@ impl EventStream {
 
     /// The same on a connection that is there already.
     pub async fn open_on(socket: impl Socket + 'static, token: &str, open: Open) -> Self {
-        let stream = Self::request_on(Box::new(socket), token, open).await;
-        stream.opened().await
+        let answer = soon("the head", Self::request_on(Box::new(socket), token, open)).await;
+        answer.expect("the head of an answer").opened().await
     }
 
-    /// A stream of which only the body comes; waits for `connected`.
-    pub async fn of_body(body: impl AsyncRead + Send + Unpin + 'static) -> Self {
+    /// A stream of which only the body comes, after a head that is told as HTTP/1.1 would.
+    pub fn of_body(head: String, body: impl AsyncRead + Send + Unpin + 'static) -> Self {
         let mut stream = Self::new(Box::new(tokio::io::join(body, tokio::io::empty())));
         stream.bare = true;
-        stream.head = "HTTP/1.1 200 OK\r\n".to_owned();
-        stream.opened().await
+        stream.head = head;
+        stream
     }
 
-    async fn opened(mut self) -> Self {
+    /// Waits for `connected`.
+    pub async fn opened(mut self) -> Self {
         assert!(
             self.head.starts_with("HTTP/1.1 200 OK\r\n"),
             "the stream was answered {}",
@@ -104,49 +135,27 @@ impl EventStream {
 
     /// Sends the request and reads the head, whatever it says.
     pub async fn request(addr: SocketAddr, token: &str, open: Open) -> Self {
-        let request = soon("the head", Self::try_request(addr, token, open)).await;
-        request.expect("the head of an answer")
+        let socket = open.connect(addr).await.expect("a connection");
+        let answer = soon("the head", Self::request_on(Box::new(socket), token, open)).await;
+        answer.expect("the head of an answer")
     }
 
-    /// The same over a network that may fail.
+    /// The same on a connection that may fail.
     ///
     /// # Errors
-    /// If there is no connection, or it ends before the head has.
-    pub async fn try_request(addr: SocketAddr, token: &str, open: Open) -> io::Result<Self> {
-        let socket = TcpSocket::new_v4()?;
-        if let Some(bytes) = open.receive_buffer {
-            socket.set_recv_buffer_size(bytes)?;
-        }
-        let socket = socket.connect(addr).await?;
-        Self::try_request_on(Box::new(socket), token, open).await
-    }
-
-    async fn request_on(socket: Box<dyn Socket>, token: &str, open: Open) -> Self {
-        let request = soon("the head", Self::try_request_on(socket, token, open)).await;
-        request.expect("the head of an answer")
-    }
-
-    async fn try_request_on(
+    /// If it ends before the head has.
+    pub async fn request_on(
         mut socket: Box<dyn Socket>,
         token: &str,
         open: Open,
     ) -> io::Result<Self> {
-        let cursor = open
-            .last_event_id
-            .map(|id| format!("Last-Event-ID: {id}\r\n"))
-            .unwrap_or_default();
-        let path = open.path.unwrap_or("/notifications/stream");
-        let (query, authorization) = match open.in_url {
-            Some(credential) => (format!("?{credential}"), String::new()),
-            None => (
-                open.query.to_owned(),
-                format!("Authorization: Bearer {token}\r\n"),
-            ),
-        };
-        let request = format!(
-            "GET {path}{query} HTTP/1.1\r\nHost: hub\r\nAccept: text/event-stream\r\n\
-             {authorization}{cursor}\r\n"
-        );
+        let headers: String = open
+            .headers(token)
+            .into_iter()
+            .map(|(name, value)| format!("{name}: {value}\r\n"))
+            .collect();
+        let target = open.target();
+        let request = format!("GET {target} HTTP/1.1\r\nHost: hub\r\n{headers}\r\n");
         socket.write_all(request.as_bytes()).await?;
         let mut stream = Self::new(socket);
         loop {

@@ -44,7 +44,7 @@ fn whatever_is_asked_of_it_a_hub_does_what_the_model_says() {
         rng_seed: RngSeed::Fixed(seed),
         max_shrink_time: 180_000,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
-            "tests/it/model/regressions.txt",
+            "tests/it/streams/model/regressions.txt",
         ))),
         ..Config::default()
     });

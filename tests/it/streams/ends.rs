@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{EventStream, Open, TestHub, soon, to_user};
+use crate::support::{Open, TestHub, soon, to_user};
 
 #[tokio::test]
 async fn a_stream_ends_when_its_token_expires() {
@@ -67,7 +67,7 @@ async fn one_stream_too_many_is_refused_in_a_way_that_an_event_source_survives()
     let first = hub.stream("ann", &[]).await;
     let _second = hub.stream("ann", &[]).await;
     let token = hub.token("ann", &[], &[]);
-    let refused = EventStream::request(hub.addr(), &token, Open::default()).await;
+    let refused = hub.request_stream(&token, Open::default()).await;
     assert!(
         refused.head.starts_with("HTTP/1.1 200 OK"),
         "{}",
@@ -123,7 +123,7 @@ async fn a_socket_that_takes_nothing_is_closed_after_the_idle_limit() {
         receive_buffer: Some(4 * 1024),
         ..Open::default()
     };
-    let _stuck = hub.open_stream(&token, open).await;
+    let stuck = hub.open_stream(&token, open).await;
     let text = "x".repeat(4_000);
     let drafts: Vec<_> = (0..100)
         .map(|_| json!({"everyone": true, "message": text}))
@@ -132,6 +132,8 @@ async fn a_socket_that_takes_nothing_is_closed_after_the_idle_limit() {
     assert_eq!(status, 200);
     hub.until("no streams", |s| s["streams"]["total"] == 0)
         .await;
+    // A server that is not the hub's own waits for its connections.
+    drop(stuck);
     hub.stop().await;
 }
 

@@ -86,7 +86,7 @@ async fn a_publisher_that_hangs_up_after_sending_is_published_all_the_same() {
              Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
             body.len()
         );
-        let mut socket = tokio::net::TcpStream::connect(hub.addr()).await.unwrap();
+        let mut socket = hub.connect().await;
         tokio::io::AsyncWriteExt::write_all(&mut socket, request.as_bytes())
             .await
             .unwrap();

@@ -332,9 +332,9 @@ async fn a_reader_who_is_behind_is_told_one_count_the_last_when_live_again() {
     };
     let mut slow = hub.open_stream(&hub.token("ann", &[], &[]), open).await;
     assert_eq!(told(&mut slow).await, 0);
-    let text = "x".repeat(4_000);
+    let text = "x".repeat(8_000);
     let drafts: Vec<Value> = (0..100)
-        .map(|_| json!({"targetUserId": "ann", "message": text}))
+        .map(|_| json!({"targetUserId": "ann", "message": "long", "details": text}))
         .collect();
     let (_, answers) = hub.post("/notifications/batch", &json!(drafts)).await;
     hub.until("an empty queue", |s| s["queue"]["depth"] == 0)

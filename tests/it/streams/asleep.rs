@@ -134,7 +134,7 @@ async fn a_stream_that_ends_with_everything_acknowledged_owes_nothing() {
 
 #[tokio::test]
 async fn a_role_that_another_of_its_streams_has_acknowledged_is_not_owed_again() {
-    let hub = TestHub::start().await;
+    let hub = TestHub::with(|config| config.stream.heartbeat = Duration::from_secs(1)).await;
     let mut awake = hub.stream("bob", &["CREW"]).await;
     let asleep = narrow(&hub, "ann", &["CREW", "NIGHT"]).await;
     for number in 0..20 {
@@ -143,6 +143,7 @@ async fn a_role_that_another_of_its_streams_has_acknowledged_is_not_owed_again()
     }
     awake.messages(20).await;
     awake.counted(20).await;
+    heartbeat(&mut awake).await;
     drop(asleep);
     hub.until("its debts", |s| s["queue"]["failed"] == 40).await;
     assert_eq!(failed(&hub, "user=ann").await.len(), 20);
@@ -162,7 +163,7 @@ async fn steady_traffic_does_not_keep_what_was_acknowledged_in_doubt() {
     let mut stream = narrow(&hub, "ann", &[]).await;
     // It is always a little behind: some of it is on its way whenever the hub looks.
     let (mut published, mut read, mut beats) = (0, 0, 0);
-    while beats < 4 {
+    while beats < 8 {
         while published < read + 12 {
             hub.publish(long(json!({"targetUserId": "ann"}), published + 1))
                 .await;
@@ -201,5 +202,49 @@ async fn a_role_is_owed_again_although_somebody_else_has_come_since() {
     drop(asleep);
     hub.until("its debts", |s| s["queue"]["failed"] == 5).await;
     drop(newcomer);
+    hub.stop().await;
+}
+
+#[tokio::test]
+async fn what_was_owed_and_is_lost_with_its_connection_is_owed_still() {
+    const TOTAL: usize = 30;
+    let hub = TestHub::with(|config| config.stream.send_buffer = 16 * 1024).await;
+    let text = "x".repeat(4_000);
+    for number in 0..TOTAL {
+        let message = format!("{number} {text}");
+        hub.publish(json!({"targetUserId": "ann", "message": message}))
+            .await;
+    }
+    hub.until("an empty queue", |s| s["queue"]["depth"] == 0)
+        .await;
+    // The kernel takes some of it, and the client goes without having taken any.
+    let stream = narrow(&hub, "ann", &[]).await;
+    hub.until("some to be on their way", |s| {
+        let open = [&s["queue"]["pending"], &s["queue"]["failed"]];
+        open.iter().filter_map(|n| n.as_u64()).sum::<u64>() < TOTAL as u64
+    })
+    .await;
+    let cursor = stream.last_id.clone().expect("a place");
+    drop(stream);
+    hub.until("the end of asking", |s| {
+        s["queue"]["pending"] == 0 && s["queue"]["failed"] == TOTAL
+    })
+    .await;
+
+    // No id told it that it had any of them.
+    let mut stream = hub.resume("ann", &[], &cursor).await;
+    for number in 0..TOTAL {
+        let owed = stream.notification().await;
+        assert_eq!(owed.id, None);
+        assert!(
+            owed.message().starts_with(&format!("{number} ")),
+            "{number}"
+        );
+    }
+    hub.until("every delivery", |s| {
+        s["queue"]["pending"] == 0 && s["queue"]["failed"] == 0
+    })
+    .await;
+    drop(stream);
     hub.stop().await;
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::{Open, TestHub, to_role, to_user};
+use crate::support::{TestHub, to_role, to_user};
 
 #[tokio::test]
 async fn nobody_there_is_owed_then_failed_then_sent_to_whoever_comes() {
@@ -141,53 +141,5 @@ async fn sixty_thousand_absent_recipients_at_once_are_all_owed_and_none_is_forgo
     assert_eq!(one.messages(60).await, expected);
     hub.until("theirs to be sent", |s| s["queue"]["pending"] == 59_940)
         .await;
-    hub.stop().await;
-}
-
-#[tokio::test]
-async fn what_was_owed_and_is_lost_with_its_connection_is_owed_still() {
-    const TOTAL: usize = 30;
-    let hub = TestHub::with(|config| config.stream.send_buffer = 16 * 1024).await;
-    let text = "x".repeat(4_000);
-    for number in 0..TOTAL {
-        let message = format!("{number} {text}");
-        hub.publish(json!({"targetUserId": "ann", "message": message}))
-            .await;
-    }
-    hub.until("an empty queue", |s| s["queue"]["depth"] == 0)
-        .await;
-    // The kernel takes some of it, and the client goes without having taken any.
-    let small = Open {
-        receive_buffer: Some(4 * 1024),
-        ..Open::default()
-    };
-    let stream = hub.open_stream(&hub.token("ann", &[], &[]), small).await;
-    hub.until("some to be on their way", |s| {
-        let open = [&s["queue"]["pending"], &s["queue"]["failed"]];
-        open.iter().filter_map(|n| n.as_u64()).sum::<u64>() < TOTAL as u64
-    })
-    .await;
-    let cursor = stream.last_id.clone().expect("a place");
-    drop(stream);
-    hub.until("the end of asking", |s| {
-        s["queue"]["pending"] == 0 && s["queue"]["failed"] == TOTAL
-    })
-    .await;
-
-    // No id told it that it had any of them.
-    let mut stream = hub.resume("ann", &[], &cursor).await;
-    for number in 0..TOTAL {
-        let owed = stream.notification().await;
-        assert_eq!(owed.id, None);
-        assert!(
-            owed.message().starts_with(&format!("{number} ")),
-            "{number}"
-        );
-    }
-    hub.until("every delivery", |s| {
-        s["queue"]["pending"] == 0 && s["queue"]["failed"] == 0
-    })
-    .await;
-    drop(stream);
     hub.stop().await;
 }

@@ -1,13 +1,13 @@
 //! A network that does its worst between clients and hub: who resumes loses nothing and has nothing twice, in order, and a
 //! publisher who asks again under a key makes nothing twice. The hub stops and starts meanwhile, too.
 
-use std::net::SocketAddr;
 use std::time::Duration;
 
+use reqwest::ClientBuilder;
 use serde_json::{Value, json};
 use tokio::time::timeout;
 
-use crate::support::{Chaos, EventStream, Fate, Open, TestHub, soon};
+use crate::support::{Chaos, Fate, Open, Road, TestHub, soon};
 
 /// What each of the two publishers publishes.
 const EACH: usize = 60;
@@ -20,7 +20,7 @@ const ALL_PATIENCE: Duration = Duration::from_secs(120);
 /// A client that reads until it has seen a message, comes back after every end with the last id that it was told, and keeps
 /// every message that it was sent whole.
 async fn reads_until(
-    addr: SocketAddr,
+    road: Road,
     token: String,
     mut cursor: String,
     last: &'static str,
@@ -31,7 +31,7 @@ async fn reads_until(
             last_event_id: Some(cursor.clone()),
             ..Open::default()
         };
-        let opening = timeout(PATIENCE, EventStream::try_request(addr, &token, open));
+        let opening = timeout(PATIENCE, road.request(&token, open));
         let Ok(Ok(mut stream)) = opening.await else {
             continue;
         };
@@ -52,9 +52,9 @@ async fn reads_until(
 }
 
 /// A publisher that asks again until it is answered: its messages are made in their order.
-async fn publishes(addr: SocketAddr, token: String, name: &'static str) {
+async fn publishes(client: ClientBuilder, url: String, token: String, name: &'static str) {
     // Each try on a connection of its own.
-    let client = reqwest::Client::builder()
+    let client = client
         .pool_max_idle_per_host(0)
         .timeout(PATIENCE)
         .build()
@@ -65,10 +65,7 @@ async fn publishes(addr: SocketAddr, token: String, name: &'static str) {
             "idempotencyKey": format!("{name}-{number}"),
         });
         loop {
-            let request = client
-                .post(format!("http://{addr}/notifications"))
-                .bearer_auth(&token)
-                .json(&draft);
+            let request = client.post(&url).bearer_auth(&token).json(&draft);
             match request.send().await.map(|answer| answer.status().as_u16()) {
                 Ok(200 | 201) => break,
                 Ok(status) => assert_eq!(status, 503, "the hub stops and starts"),
@@ -98,12 +95,16 @@ async fn survives(seed: u64) {
         let cursor = first.connected.id.clone().expect("a place");
         let token = hub.token(user, roles, &[]);
         readers.push(tokio::spawn(reads_until(
-            chaos.addr, token, cursor, "the last",
+            hub.road().through(chaos.addr),
+            token,
+            cursor,
+            "the last",
         )));
     }
     let publishers = ["one", "two"].map(|name| {
         let token = hub.token(name, &[], &["publish"]);
-        tokio::spawn(publishes(chaos.addr, token, name))
+        let url = hub.url_through(chaos.addr, "/notifications");
+        tokio::spawn(publishes(hub.client_builder(), url, token, name))
     });
     let half = async {
         let published = |status: &Value| status["counts"]["published"].as_u64();
@@ -171,24 +172,12 @@ async fn a_peer_that_is_gone_without_a_word_is_let_go_of_and_what_it_did_not_tak
         config.stream.send_buffer = 4_096;
     })
     .await;
-    // A connection that the network forgets: the hub's end is open, and nobody reads it.
-    let mut open = Vec::new();
-    for seed in 0.. {
-        let chaos = Chaos::start(hub.addr(), seed).await;
-        let token = hub.token("42", &[], &[]);
-        let request = EventStream::try_request(chaos.addr, &token, Open::default());
-        let _ = timeout(Duration::from_millis(500), request).await;
-        let forgotten =
-            matches!(chaos.suffered().as_slice(), [Fate::HalfOpen(place)] if *place < 400);
-        open.push(chaos);
-        if forgotten {
-            break;
-        }
-    }
-    hub.until("a stream", |status| {
-        status["streams"]["total"].as_u64() > Some(0)
-    })
-    .await;
+    // A connection that the network forgets after its first words: the hub's end is open, and nobody reads it.
+    let chaos = Chaos::certain(hub.addr(), Fate::HalfOpen(4_000)).await;
+    let road = hub.road().through(chaos.addr);
+    let token = hub.token("42", &[], &[]);
+    let forgotten = road.request(&token, Open::default());
+    let forgotten = soon("a stream", forgotten).await.expect("a stream");
     let text = "x".repeat(4_000);
     for number in 0..300 {
         hub.publish(json!({"targetUserId": "42", "message": format!("{number} {text}")}))
@@ -202,6 +191,6 @@ async fn a_peer_that_is_gone_without_a_word_is_let_go_of_and_what_it_did_not_tak
     while !last.message().starts_with("299 ") {
         last = back.notification().await;
     }
-    drop(open);
+    drop((forgotten, chaos));
     hub.stop().await;
 }

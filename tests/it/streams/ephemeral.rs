@@ -103,10 +103,13 @@ async fn a_stream_that_is_behind_misses_it_and_nothing_else() {
         ..Open::default()
     };
     let mut slow = hub.open_stream(&hub.token("slow", &[], &[]), open).await;
-    let text = "x".repeat(4_000);
+    let text = "x".repeat(16_000);
     for number in 0..40 {
-        hub.publish(json!({"targetUserId": "slow", "message": format!("{number} {text}")}))
-            .await;
+        let message = format!("{number} ");
+        hub.publish(
+            json!({"targetUserId": "slow", "message": message, "details": text, "data": text}),
+        )
+        .await;
     }
     hub.publish(ephemeral(to_user("slow", 1))).await;
     hub.publish(to_user("slow", 2)).await;
