@@ -155,6 +155,13 @@ impl Sink {
         }
     }
 
+    /// Whether the peer's kernel has everything, the end included. Not told of a pipe, whose other half goes when its server
+    /// has taken the end.
+    pub(crate) fn is_through(&self) -> bool {
+        // The kernel counts the end as a byte of its queue.
+        matches!(self, Self::Socket { socket, .. } if send_queue(socket) == Some(0))
+    }
+
     /// How many bytes the peer has not acknowledged; none where that cannot be known.
     pub(crate) fn unacknowledged(&self) -> Option<usize> {
         match self {

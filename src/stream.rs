@@ -32,7 +32,8 @@ use crate::sink::{self, Sink};
 use crate::sse::{self, Bye, Frame, Framing, Naming};
 use crate::store::{Unacknowledged, Verdicts, Viewer};
 
-/// How long an ended stream waits for its client to close, so that what was written last is not torn away by a reset.
+/// How long an ended stream waits for its client to close, or to have everything, so that what was written last is not torn
+/// away by a reset.
 const LINGER: Duration = Duration::from_secs(5);
 
 /// One open stream.
@@ -443,6 +444,12 @@ impl Stream {
     /// When it ends at the latest.
     pub(crate) fn ends_at(&self) -> Timestamp {
         self.ends_at
+    }
+
+    /// Whether its last word is said and the client's machine has it, with the end: there is nothing more to wait for.
+    pub(crate) fn is_through(&self) -> bool {
+        let ended = matches!(self.phase, Phase::Ended(_));
+        ended && self.outlet.as_ref().is_some_and(Outlet::is_through)
     }
 
     /// Whether its socket has taken nothing, or its client acknowledged nothing, for so long.

@@ -15,7 +15,7 @@ use crate::stream::End;
 
 /// How finely heartbeats and ends are spread over time.
 pub(super) const TICK: Duration = Duration::from_millis(100);
-/// How long a page that could not be read waits before it is asked for again, and the sweep's pace while draining.
+/// How long a page that could not be read waits before it is asked for again.
 const REREAD: Duration = Duration::from_secs(1);
 /// The most streams for which one tick has counted what is unread.
 const COUNTS_PER_TICK: usize = 200;
@@ -52,20 +52,20 @@ impl Table {
             }
         }
         // While draining, those that have had their last word are all that is waited for.
-        let sweep = if self.draining {
-            REREAD
-        } else {
-            self.parts.settings.sweep
-        };
-        if self.tick.is_multiple_of(ticks(sweep)) {
-            let limit = self.parts.settings.idle_limit;
-            for slot in 0..self.slots() {
-                self.with(slot, None, |stream, _| {
-                    if stream.stalled(limit, now) {
-                        stream.abandon(End::Stalled);
-                    }
-                });
-            }
+        if self.draining || self.tick.is_multiple_of(ticks(self.parts.settings.sweep)) {
+            self.sweep(now);
+        }
+    }
+
+    /// Lets go of who takes nothing any more, and of who has everything and does not hang up.
+    fn sweep(&mut self, now: Instant) {
+        let limit = self.parts.settings.idle_limit;
+        for slot in 0..self.slots() {
+            self.with(slot, None, |stream, _| {
+                if stream.is_through() || stream.stalled(limit, now) {
+                    stream.abandon(End::Stalled);
+                }
+            });
         }
     }
 

@@ -145,6 +145,11 @@ impl Outlet {
         self.sink.finish();
     }
 
+    /// Whether the peer's kernel has everything, the end that was said included.
+    pub(super) fn is_through(&self) -> bool {
+        self.sink.is_through()
+    }
+
     /// How many bytes were handed to the sink, ever.
     pub(super) fn written(&self) -> u64 {
         self.written

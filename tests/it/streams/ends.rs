@@ -1,6 +1,6 @@
 //! Streams end with a word: when their token does, when the hub stops, when there are too many.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::json;
 
@@ -59,6 +59,29 @@ async fn a_hub_that_stops_says_so_with_waits_that_differ() {
     waits.dedup();
     assert!(waits.len() > 10, "the same wait for all: {waits:?}");
     hub.stop().await;
+}
+
+#[tokio::test]
+async fn a_hub_that_stops_does_not_wait_for_clients_that_have_it_all_and_do_not_hang_up() {
+    let hub = TestHub::with(|config| config.serve.drain = Duration::from_secs(60)).await;
+    let mut streams = Vec::new();
+    for _ in 0..3 {
+        streams.push(hub.stream("ann", &[]).await);
+    }
+    hub.publish(to_user("ann", 1)).await;
+    hub.until("an empty queue", |s| s["queue"]["depth"] == 0)
+        .await;
+    let begun = Instant::now();
+    hub.stop().await;
+    let took = begun.elapsed();
+    assert!(took < Duration::from_secs(3), "{took:?}");
+    // What they have not read yet is theirs all the same.
+    for mut stream in streams {
+        stream.expect_next_message("n1").await;
+        assert_eq!(stream.last_word().await.data["data"]["reason"], "draining");
+        assert_eq!(stream.try_next().await, None);
+        assert!(stream.ended_in_order());
+    }
 }
 
 #[tokio::test]
