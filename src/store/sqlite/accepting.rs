@@ -12,7 +12,8 @@ use rusqlite::Connection;
 
 use super::entries::{self, Inserts};
 use super::failure::Failure;
-use super::{idempotency, references, scheduled, throttles};
+use super::idempotency::{self, Keys};
+use super::{references, scheduled, throttles};
 use crate::clock::Timestamp;
 use crate::log::Position;
 use crate::notification::{Entry, Notification};
@@ -32,7 +33,7 @@ pub(super) enum Accepted {
 /// Takes a notification in at `position`, if nothing stands against it. The head is the caller's to move.
 pub(super) fn accept(
     connection: &Connection,
-    inserts: &mut Inserts<'_>,
+    (inserts, keys): (&mut Inserts<'_>, &mut Keys<'_>),
     notification: &Notification,
     position: Position,
     zone: &Zone,
@@ -58,7 +59,7 @@ pub(super) fn accept(
         // Nothing but its key can stand against it, so what it will be answered is known beforehand: keeping that under
         // the key asks in the same breath whether the key is new.
         let placed = placed(None);
-        if idempotency::keep(connection, notification, &placed)? {
+        if keys.keep(notification, &placed)? {
             let body = Arc::clone(&notification.body);
             return store(connection, inserts, notification, body, position, placed);
         }
@@ -75,7 +76,7 @@ pub(super) fn accept(
     if let Some(throttle) = &notification.throttle
         && let Some(last) = throttles::held_off_by(connection, notification, throttle)?
     {
-        idempotency::keep(connection, notification, &last)?;
+        keys.keep(notification, &last)?;
         return Ok(Ok(Accepted::Earlier(last)));
     }
     let reference = match &notification.reference {
@@ -93,7 +94,7 @@ pub(super) fn accept(
     if let Some(throttle) = &notification.throttle {
         throttles::accepted(connection, notification, throttle, &placed)?;
     }
-    idempotency::keep(connection, notification, &placed)?;
+    keys.keep(notification, &placed)?;
     store(connection, inserts, notification, body, position, placed)
 }
 

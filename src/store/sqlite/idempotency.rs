@@ -1,6 +1,6 @@
 //! Keys and their answers as rows, and the audit of their being used again.
 
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
 use super::entries::{count, millis, moment_of, place_of, stored_place};
@@ -64,23 +64,33 @@ fn placed_of(row: &Row<'_>) -> rusqlite::Result<Placed> {
     })
 }
 
-/// Keeps the answer under the notification's key, if it has one. False if the key has an answer already: then that stays.
-pub(super) fn keep(
-    connection: &Connection,
-    notification: &Notification,
-    answer: &Placed,
-) -> Result<bool, Failure> {
-    let Some(once) = &notification.once else {
-        return Ok(true);
-    };
-    let kept = connection
-        .prepare_cached(
-            "INSERT INTO idempotency
-                 (publisher, key, fingerprint, kept_ms, id, position, created_ms, reference, throttled)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-             ON CONFLICT (key, publisher) DO NOTHING",
-        )?
-        .execute(params![
+/// Keeps answers under their keys, for all notifications of a commit.
+pub(super) struct Keys<'c> {
+    connection: &'c Connection,
+    /// Prepared for the first of them that has a key.
+    keep: Option<CachedStatement<'c>>,
+}
+
+impl<'c> Keys<'c> {
+    pub(super) fn of(connection: &'c Connection) -> Self {
+        let keep = None;
+        Self { connection, keep }
+    }
+
+    /// Keeps the answer under the notification's key, if it has one. False if the key has an answer already: then that stays.
+    pub(super) fn keep(
+        &mut self,
+        notification: &Notification,
+        answer: &Placed,
+    ) -> Result<bool, Failure> {
+        let Some(once) = &notification.once else {
+            return Ok(true);
+        };
+        let keep = match &mut self.keep {
+            Some(keep) => keep,
+            none => none.insert(self.connection.prepare_cached(KEEP_SQL)?),
+        };
+        let kept = keep.execute(params![
             notification.publisher,
             once.key,
             once.fingerprint.as_bytes(),
@@ -91,8 +101,14 @@ pub(super) fn keep(
             answer.reference,
             answer.throttled,
         ])?;
-    Ok(kept == 1)
+        Ok(kept == 1)
+    }
 }
+
+const KEEP_SQL: &str = "INSERT INTO idempotency
+         (publisher, key, fingerprint, kept_ms, id, position, created_ms, reference, throttled)
+     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
+     ON CONFLICT (key, publisher) DO NOTHING";
 
 /// Uses of keys that had an answer, the latest first.
 pub(super) fn duplicates(

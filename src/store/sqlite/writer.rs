@@ -23,6 +23,7 @@ use super::accepting::{Accepted, accept};
 use super::deliveries::{self, InDoubt};
 use super::entries::{self, Inserts};
 use super::failure::{Failure, Health};
+use super::idempotency::Keys;
 use super::mailbox::{Batch, Mailbox};
 use super::open::BUSY_TIMEOUT;
 use super::{outbox, reminders, scheduled};
@@ -334,6 +335,7 @@ impl Writer {
             filled: false,
         };
         let mut inserts = Inserts::prepare(connection)?;
+        let mut keys = Keys::of(connection);
         for job in jobs {
             let append = match job {
                 Job::Append(append) => append,
@@ -370,8 +372,10 @@ impl Writer {
             let mut answers = Vec::with_capacity(append.notifications.len());
             for notification in &append.notifications {
                 let position = head.next();
-                let mut take =
-                    || accept(connection, &mut inserts, notification, position, &self.zone);
+                let mut take = || {
+                    let statements = (&mut inserts, &mut keys);
+                    accept(connection, statements, notification, position, &self.zone)
+                };
                 let outcome = match care {
                     Care::Together => Ok(take()?),
                     Care::Each => alone(connection, take)?,
