@@ -387,7 +387,11 @@ fn trusting(config: &Config) -> reqwest::ClientBuilder {
         let pem = std::fs::read(path).expect("a certificate");
         reqwest::Certificate::from_pem(&pem).expect("a certificate")
     });
-    reqwest::Client::builder().tls_certs_only(trusted)
+    // The hub closes a connection on which nothing is asked for so long; whoever asks at that moment is not answered.
+    let idle = config.serve.header_timeout / 2;
+    reqwest::Client::builder()
+        .tls_certs_only(trusted)
+        .pool_idle_timeout(idle)
 }
 
 /// A hub that has stopped, with its store.
