@@ -358,6 +358,22 @@ impl TestHub {
         answer.expect("the head of an answer")
     }
 
+    /// A stream whose client reads nothing, with more on its way than fits between the two.
+    pub async fn stuck_stream(&self, token: &str) -> EventStream {
+        let open = Open {
+            receive_buffer: Some(4 * 1024),
+            ..Open::default()
+        };
+        let stream = self.open_stream(token, open).await;
+        let text = "x".repeat(4_000);
+        let drafts: Vec<_> = (0..100)
+            .map(|_| json!({"everyone": true, "message": text}))
+            .collect();
+        let (status, _) = self.post("/notifications/batch", &json!(drafts)).await;
+        assert_eq!(status, 200);
+        stream
+    }
+
     /// A connection on which a test speaks HTTP/1.1 itself.
     pub async fn connect(&self) -> Box<dyn Socket> {
         let connection = soon("a connection", self.road.connect()).await;

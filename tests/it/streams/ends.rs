@@ -142,17 +142,7 @@ async fn a_socket_that_takes_nothing_is_closed_after_the_idle_limit() {
     })
     .await;
     let token = hub.token("stuck", &[], &[]);
-    let open = Open {
-        receive_buffer: Some(4 * 1024),
-        ..Open::default()
-    };
-    let stuck = hub.open_stream(&token, open).await;
-    let text = "x".repeat(4_000);
-    let drafts: Vec<_> = (0..100)
-        .map(|_| json!({"everyone": true, "message": text}))
-        .collect();
-    let (status, _) = hub.post("/notifications/batch", &json!(drafts)).await;
-    assert_eq!(status, 200);
+    let stuck = hub.stuck_stream(&token).await;
     hub.until("no streams", |s| s["streams"]["total"] == 0)
         .await;
     // A server that is not the hub's own waits for its connections.

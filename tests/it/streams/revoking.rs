@@ -203,22 +203,6 @@ async fn a_stream_that_is_being_opened_while_its_user_is_revoked_ends_as_well() 
     hub.stop().await;
 }
 
-/// A stream whose client reads nothing, with more on its way than fits into its socket.
-async fn stuck(hub: &TestHub, token: &str) -> crate::support::EventStream {
-    let open = Open {
-        receive_buffer: Some(4 * 1024),
-        ..Open::default()
-    };
-    let stream = hub.open_stream(token, open).await;
-    let text = "x".repeat(4_000);
-    let drafts: Vec<_> = (0..100)
-        .map(|_| json!({"everyone": true, "message": text}))
-        .collect();
-    let (status, _) = hub.post("/notifications/batch", &json!(drafts)).await;
-    assert_eq!(status, 200);
-    stream
-}
-
 async fn patient_hub() -> TestHub {
     TestHub::with(|config| {
         config.stream.idle_limit = Duration::from_secs(3600);
@@ -233,7 +217,7 @@ async fn patient_hub() -> TestHub {
 #[tokio::test]
 async fn a_revoked_user_whose_socket_is_stalled_is_cut_off_without_waiting_for_it() {
     let hub = patient_hub().await;
-    let stuck = stuck(&hub, &hub.token("42", &[], &[])).await;
+    let stuck = hub.stuck_stream(&hub.token("42", &[], &[])).await;
     hub.administer("/users/42/revoke", &json!({})).await;
     hub.until("no stream", |s| s["streams"]["total"] == 0).await;
     // A server that is not the hub's own waits for its connections.
@@ -245,7 +229,7 @@ async fn a_revoked_user_whose_socket_is_stalled_is_cut_off_without_waiting_for_i
 async fn a_token_that_expires_in_mid_stream_on_a_stalled_socket_ends_it_without_waiting_for_it() {
     let hub = patient_hub().await;
     let token = hub.token_for("42", &[], &[], Duration::from_secs(5));
-    let stuck = stuck(&hub, &token).await;
+    let stuck = hub.stuck_stream(&token).await;
     hub.until("no stream", |s| s["streams"]["total"] == 0).await;
     // A server that is not the hub's own waits for its connections.
     drop(stuck);
